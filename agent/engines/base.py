@@ -1,0 +1,127 @@
+"""The engine protocol: token ids in, token ids out.
+
+An engine knows nothing of chats, tools or tasks. Whoever talks to one renders a prompt to ids once and
+appends to it, so that an engine with a prefix cache computes every prefix once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class FinishReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    """A stop token (kept as its last id) or a stop text."""
+    LENGTH = "length"
+    """`Sampling.max_tokens`, or the context is full."""
+    ABORT = "abort"
+    """Cancelled by the caller, or the engine gave it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample; the defaults are greedy."""
+
+    max_tokens: int = 512
+    """Most ids to generate for each sample."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Nucleus mass in (0, 1]."""
+    n: int = 1
+    """Samples of the one prompt."""
+    seed: int | None = None
+    """Makes this request repeatable on engines that can (`EngineInfo.seeds`); None for no promise."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a sample; the ids of the text stay in the completion."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Ids that end a sample, besides the model's own end-of-turn ids."""
+    logprobs: bool = False
+    """Whether to return the log-probability of every sampled id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sample."""
+
+    token_ids: tuple[int, ...]
+    """Generated ids, the stop token that ended it included."""
+    finish_reason: FinishReason
+    logprobs: tuple[float, ...] | None = None
+    """Natural log-probability of each id under the model at temperature 1; None unless asked for."""
+    cached_tokens: int = 0
+    """Prompt ids that came out of the prefix cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a growing sample."""
+
+    token_ids: tuple[int, ...]
+    """The new ids only; may be empty in the last chunk."""
+    finish_reason: FinishReason | None = None
+    """None until the last chunk."""
+    cached_tokens: int = 0
+    """Prompt ids that came out of the prefix cache; the same in every chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine is and can do."""
+
+    kind: str
+    """``vllm``, ``transformers``, ``endpoint`` or ``scripted``."""
+    model: str
+    """Name the model is served under."""
+    context_length: int
+    """Most ids of prompt and completion together."""
+    seeds: bool = True
+    """Whether `Sampling.seed` makes a request repeatable."""
+    detail: str = ""
+    """Version, device and number format, for people."""
+
+
+class Engine(Protocol):
+    """What every engine does. Methods may be called concurrently from one event loop.
+
+    Cancelling a call frees what it used. All raise EngineError when the engine fails, and UsageError
+    where prompt and `max_tokens` cannot fit the context or an adapter is unknown.
+    """
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
+    ) -> list[Completion]:
+        """`sampling.n` completions of one prompt."""
+        ...
+
+    def stream(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
+    ) -> AsyncIterator[Chunk]:
+        """One sample as it grows; the chunks' ids, joined, are what `generate` would return.
+
+        Raises UsageError where `sampling.n` is not 1.
+        """
+        ...
+
+    async def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], *, adapter: str | None = None
+    ) -> tuple[float, ...]:
+        """Natural log-probability of every id of `completion_ids` after `prompt_ids`."""
+        ...
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        """Make the peft LoRA adapter in directory `path` usable as `adapter=name`."""
+        ...
+
+    async def close(self) -> None:
+        """Free the model and its processes; further calls raise EngineError."""
+        ...

@@ -1,0 +1,1 @@
+"""How an answer gets better: the refiner, rewards, tree search, preference pairs."""

@@ -1,0 +1,1 @@
+"""What a tool is: specifications, calls, tasks, formats, judging. Pure: no model, no network."""

@@ -1,0 +1,66 @@
+"""Every exception Strop raises on purpose.
+
+    StropError                    one line for a person: what was wrong, where, and what to do
+    ├── UsageError                the request itself is wrong (exit code 2, HTTP 400)
+    ├── DataError                 a file or row cannot be read; names the file and the line
+    ├── ModelError                a model or adapter is unknown, broken or tampered with
+    │   └── HashMismatchError     the bytes are not the pinned ones; carries both hashes
+    ├── EngineError               an engine could not start or answer
+    │   └── EndpointError         a remote endpoint refused, failed or answered garbage
+    └── RunError                  a stage of a run could not be carried out (disk, memory, NaN)
+
+Everything else that escapes is a bug of Strop's, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StropError(Exception):
+    """Base of all expected failures; its text is shown to the user as it is."""
+
+
+class UsageError(StropError):
+    """What was asked for makes no sense: an unknown name, a value out of range."""
+
+
+class DataError(StropError):
+    """A file or one of its rows is not what it should be."""
+
+    def __init__(self, message: str, *, path: Path | str | None = None, line: int | None = None):
+        where = "" if path is None else f"{path}:{line}: " if line is not None else f"{path}: "
+        super().__init__(where + message)
+        self.path = path
+        """File that was read, if any."""
+        self.line = line
+        """Line within it, counted from 1, if it has lines."""
+
+
+class ModelError(StropError):
+    """A model or adapter that cannot be found, fetched, read or converted."""
+
+
+class HashMismatchError(ModelError):
+    """Downloaded bytes differ from the pinned ones; they have been deleted."""
+
+    def __init__(self, name: str, *, expected: str, actual: str):
+        super().__init__(
+            f"{name}: the downloaded bytes are not the pinned ones and were deleted. "
+            f"Expected sha256 {expected}, got {actual}. Try again; if it persists, the source "
+            f"is broken or has been tampered with."
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class EngineError(StropError):
+    """An engine that cannot be started, or failed while generating."""
+
+
+class EndpointError(EngineError):
+    """A remote endpoint that refused the connection, failed, or answered something unreadable."""
+
+
+class RunError(StropError):
+    """A stage of a run that cannot go on; what earlier stages wrote is kept."""

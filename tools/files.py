@@ -1,0 +1,135 @@
+"""Files that are either whole or not there.
+
+Whole-file writes go to a temporary name in the same directory, are flushed to disk and renamed.
+Logs that grow (`JsonlWriter`) are appended line by line; a line cut off by a kill is dropped on the
+next open, so that a reader only ever sees whole rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from strop.tools.errors import DataError, RunError
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that was skipped."""
+
+    line: int
+    """Counted from 1."""
+    reason: str
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, all or nothing. Raises RunError where the disk refuses."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, all or nothing. Raises RunError where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON, all or nothing."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, all or nothing."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises DataError naming file and line."""
+    text = _read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg}", path=path, line=error.lineno) from error
+
+
+def read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[BadRow]]:
+    """(line number, object) of every readable row, and the unreadable rows. Blank lines are neither."""
+    rows: list[tuple[int, dict[str, Any]]] = []
+    bad: list[BadRow] = []
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            bad.append(BadRow(number, f"not JSON: {error}"))
+            continue
+        if isinstance(row, dict):
+            rows.append((number, row))
+        else:
+            bad.append(BadRow(number, f"not a JSON object but {type(row).__name__}"))
+    return rows, bad
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 at byte {error.start}", path=path) from error
+
+
+class JsonlWriter:
+    """Appends rows to a JSON-lines file, each flushed to disk before `write` returns.
+
+    Opening drops a last line without its newline: the process died while writing it.
+    Raises RunError where the disk refuses.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+            self._drop_partial_line()
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def _drop_partial_line(self) -> None:
+        whole = self._path.read_bytes()
+        self._file.truncate(whole.rfind(b"\n") + 1)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row."""
+        try:
+            self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

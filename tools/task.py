@@ -1,0 +1,107 @@
+"""A task: a conversation, the tools on offer, and what a right answer is.
+
+Tasks are JSON lines with ``id``, ``messages``, ``tools`` (OpenAI form), ``calls`` (the gold calls, [] where
+the right answer is prose) and optional ``response``, ``category`` and ``source``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from strop.tools.errors import DataError
+from strop.tools.files import BadRow, read_jsonl
+from strop.tools.spec import ToolCall, ToolSpec
+
+Message: TypeAlias = Mapping[str, Any]
+"""An OpenAI chat message: ``role``, ``content`` and, for assistants, ``tool_calls``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What is right: these calls in any order, or no call at all."""
+
+    calls: tuple[ToolCall, ...]
+    """Empty: the right answer makes no call."""
+    response: str | None = None
+    """A right prose answer, where there is one to train on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One question put to a policy."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    gold: Gold | None = None
+    """None for a live request, whose answer nobody knows."""
+    category: str = ""
+    """What the task exercises: ``simple``, ``multiple``, ``parallel``, ``irrelevance``…; free text."""
+    source: str = ""
+    """Where it comes from, with its licence."""
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Task:
+        """Read one row. Raises DataError that names the missing or malformed field."""
+        match row:
+            case {"id": str(task_id), "messages": [*messages], "tools": [*tools], "calls": [*calls]}:
+                pass
+            case _:
+                missing = [key for key in ("id", "messages", "tools", "calls") if key not in row]
+                why = f"no {', '.join(missing)}" if missing else "a field has the wrong type"
+                raise DataError(f"not a task: {why} (want id, messages, tools, calls)")
+        if not messages or not all(isinstance(m, Mapping) and "role" in m for m in messages):
+            raise DataError(f"task {task_id!r}: 'messages' must be a non-empty list of chat messages")
+        return cls(
+            id=task_id,
+            messages=tuple(messages),
+            tools=tuple(ToolSpec.from_openai(tool) for tool in tools),
+            gold=Gold(tuple(ToolCall.from_json(call) for call in calls), row.get("response")),
+            category=str(row.get("category") or ""),
+            source=str(row.get("source") or ""),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The row `from_json` reads; None golds become an empty list of calls."""
+        gold = self.gold or Gold(())
+        return {
+            "id": self.id,
+            "category": self.category,
+            "source": self.source,
+            "messages": [dict(message) for message in self.messages],
+            "tools": [tool.to_openai() for tool in self.tools],
+            "calls": [call.to_json() for call in gold.calls],
+            "response": gold.response,
+        }
+
+
+def read_tasks(path: Path) -> tuple[list[Task], list[BadRow]]:
+    """Tasks of a JSON-lines file, and its rows that are none, each with its line and reason.
+
+    A later row with an id already seen is a bad row. Raises DataError where the file cannot be opened
+    or holds no task at all.
+    """
+    tasks: dict[str, Task] = {}
+    rows, bad = read_jsonl(path)
+    for line, row in rows:
+        try:
+            task = Task.from_json(row)
+        except DataError as error:
+            bad.append(BadRow(line, str(error)))
+            continue
+        if task.id in tasks:
+            bad.append(BadRow(line, f"id {task.id!r} was seen before"))
+        else:
+            tasks[task.id] = task
+    if not tasks:
+        reason = f"; first problem, line {bad[0].line}: {bad[0].reason}" if bad else ""
+        raise DataError(f"no task could be read{reason}", path=path)
+    return list(tasks.values()), sorted(bad, key=lambda row: row.line)
+
+
+def tasks_to_rows(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Rows for `write_jsonl`."""
+    return [task.to_json() for task in tasks]

@@ -1,0 +1,1 @@
+"""How a model gets better: synthesis, trainers, rounds, reports."""

@@ -1,0 +1,40 @@
+"""BFCL's function documents as tools.
+
+The benchmark writes Python's type names (``dict``, ``float``, ``tuple``) where JSON Schema has its own; what
+is said besides types is kept as it stands, keywords JSON Schema does not know included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from strop.tools.spec import ToolSpec
+
+JSON_TYPES: Mapping[str, str] = {
+    "string": "string",
+    "integer": "integer",
+    "float": "number",
+    "boolean": "boolean",
+    "array": "array",
+    "tuple": "array",
+    "dict": "object",
+    "any": "string",
+}
+"""JSON Schema's name of each of BFCL's Python types; ``any`` is a string, as its checker has it."""
+
+
+def json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A BFCL parameter document as JSON Schema, at every depth; a missing or unknown type is a string."""
+    schema = dict(document)
+    schema["type"] = JSON_TYPES.get(document.get("type", ""), "string")
+    if isinstance(document.get("properties"), Mapping):
+        schema["properties"] = {name: json_schema(inner) for name, inner in document["properties"].items()}
+    if isinstance(document.get("items"), Mapping):
+        schema["items"] = json_schema(document["items"])
+    return schema
+
+
+def tool_of(function: Mapping[str, Any]) -> ToolSpec:
+    """A BFCL function document (``name``, ``description``, ``parameters``) as a tool; dots in names stay."""
+    return ToolSpec(function["name"], function.get("description", ""), json_schema(function["parameters"]))

@@ -61,6 +61,8 @@ class Draft:
     """Prose outside the calls; None where there is none."""
     repairs: tuple[str, ...] = ()
     """What had to be repaired to read `text`, in order; empty where it was read as it stands."""
+    problem: str | None = None
+    """Why it cannot be read, where it looks like a call; then `calls` is empty and `content` all of it."""
     logprobs: tuple[float, ...] | None = None
     """Of each id, where asked for."""
     finish_reason: FinishReason = FinishReason.STOP
@@ -86,6 +88,10 @@ class Answer:
     @property
     def content(self) -> str | None:
         return self.final.content
+
+    @property
+    def problem(self) -> str | None:
+        return self.final.problem
 
 
 class Answerer(Protocol):

@@ -6,11 +6,13 @@ appends to it, so that an engine with a prefix cache computes every prefix once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from strop.tools.errors import UsageError
 
 
 class FinishReason(StrEnum):
@@ -125,3 +127,34 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Free the model and its processes; further calls raise EngineError."""
         ...
+
+
+def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Sampling) -> None:
+    """What every engine checks first. Raises UsageError naming the field and its bound."""
+    problems = (
+        (not prompt_ids, "the prompt is empty"),
+        (sampling.max_tokens < 1, f"max_tokens must be at least 1, got {sampling.max_tokens}"),
+        (sampling.n < 1, f"n must be at least 1, got {sampling.n}"),
+        (not sampling.temperature >= 0, f"temperature must be 0 or more, got {sampling.temperature}"),
+        (not 0 < sampling.top_p <= 1, f"top_p must lie in (0, 1], got {sampling.top_p}"),
+        (
+            len(prompt_ids) + sampling.max_tokens > info.context_length,
+            f"{len(prompt_ids)} prompt tokens and max_tokens={sampling.max_tokens} do not fit the context of "
+            f"{info.context_length} tokens of {info.model}; shorten the prompt or lower max_tokens",
+        ),
+    )
+    for wrong, message in problems:
+        if wrong:
+            raise UsageError(message)
+
+
+def check_stream(sampling: Sampling) -> None:
+    """Raises UsageError where more than one sample is to be streamed."""
+    if sampling.n != 1:
+        raise UsageError(f"only one sample can be streamed, got n={sampling.n}")
+
+
+def unknown_adapter(name: str, known: Iterable[str]) -> UsageError:
+    """The error for an adapter nobody loaded, naming those that are."""
+    names = ", ".join(sorted(known)) or "none"
+    return UsageError(f"adapter {name!r} is not loaded (loaded: {names})")

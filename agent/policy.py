@@ -1,0 +1,99 @@
+"""A policy: an engine, a chat template and a call format; tasks in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from strop.agent.answer import Answer, Draft, Usage
+from strop.agent.chat import Ids, Template
+from strop.agent.engines.base import Completion, Engine, Sampling
+from strop.tools.errors import UsageError
+from strop.tools.formats import read_calls
+from strop.tools.task import Task
+
+
+class Policy:
+    """Answers a task with one draft. The plainest `Answerer`, and what refiners and searches build on."""
+
+    def __init__(
+        self, engine: Engine, template: Template, *, name: str | None = None, adapter: str | None = None
+    ):
+        """`name` is what reports call it (the engine's model otherwise); `adapter` one the engine loaded."""
+        self.engine = engine
+        """Tokens in, tokens out."""
+        self.template = template
+        """Conversation to ids, ids to text."""
+        self.adapter = adapter
+        """Name of the adapter every request uses, if any."""
+        self._name = name or engine.info.model
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def answer(self, task: Task, sampling: Sampling) -> Answer:
+        """One draft, taken as it is. Raises UsageError for ``sampling.n`` other than 1: use `sample`."""
+        if sampling.n != 1:
+            raise UsageError(f"an answer is one sample, got n={sampling.n}")
+        prompt_ids = self.prompt_ids(task)
+        completions = await self.complete(prompt_ids, sampling)
+        draft = self.draft_of(prompt_ids, completions[0])
+        return Answer(draft, usage_of(prompt_ids, completions), (draft,))
+
+    async def sample(self, task: Task, sampling: Sampling) -> list[Draft]:
+        """``sampling.n`` drafts of one task."""
+        prompt_ids = self.prompt_ids(task)
+        return [self.draft_of(prompt_ids, done) for done in await self.complete(prompt_ids, sampling)]
+
+    async def complete(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """Completions of a prompt given as ids, with `fitted` sampling and this policy's adapter."""
+        return await self.engine.generate(prompt_ids, self.fitted(prompt_ids, sampling), adapter=self.adapter)
+
+    def prompt_ids(self, task: Task) -> Ids:
+        """The task's conversation and tools, up to where the model begins to write."""
+        return self.template.prompt_ids(task.messages, task.tools)
+
+    def fitted(self, prompt_ids: Sequence[int], sampling: Sampling) -> Sampling:
+        """`sampling` that also stops at the end of a turn, and whose `max_tokens` fits the context.
+
+        Raises UsageError where the prompt alone fills it.
+        """
+        info = self.engine.info
+        room = info.context_length - len(prompt_ids)
+        if room < 1:
+            raise UsageError(
+                f"the prompt is {len(prompt_ids)} tokens long and {info.model} takes {info.context_length}, "
+                "the answer included: shorten the conversation or offer fewer tools"
+            )
+        stops = dict.fromkeys((*sampling.stop_token_ids, *self.template.end_ids))
+        return replace(sampling, max_tokens=min(sampling.max_tokens, room), stop_token_ids=tuple(stops))
+
+    def draft_of(self, prompt_ids: Sequence[int], completion: Completion) -> Draft:
+        """Read a completion: its text without the ids that end the turn, and the calls in it."""
+        ids = completion.token_ids
+        end = len(ids)
+        while end and ids[end - 1] in self.template.end_ids:
+            end -= 1
+        text = self.template.decode(ids[:end], skip_special=False)
+        reading = read_calls(text, preferred=self.template.call_format)
+        return Draft(
+            prompt_ids=tuple(prompt_ids),
+            token_ids=ids,
+            text=text,
+            calls=reading.calls,
+            content=reading.content,
+            repairs=reading.repairs,
+            problem=reading.problem,
+            logprobs=completion.logprobs,
+            finish_reason=completion.finish_reason,
+        )
+
+
+def usage_of(prompt_ids: Sequence[int], completions: Sequence[Completion]) -> Usage:
+    """Tokens of one request: the prompt once, every sample."""
+    return Usage(
+        prompt_tokens=len(prompt_ids),
+        completion_tokens=sum(len(completion.token_ids) for completion in completions),
+        cached_tokens=max((completion.cached_tokens for completion in completions), default=0),
+    )

@@ -11,8 +11,9 @@ Every verdict equals that of the official ``ast_checker`` (bfcl-eval 2026.3.23),
   directly inside a list or a dictionary, and no deeper.
 - Several calls match in any order, each gold call taking the first answer that fits.
 
-Where the official checker would raise (a list item that is no dictionary, an integer too long for a float) the
-verdict here is wrong type or value. Java and JavaScript, whose answers arrive as source text, are not covered.
+Where the official checker would raise (a list item that is no dictionary, an integer too long for a float)
+the verdict here is wrong type or value. Java and JavaScript, whose answers arrive as source text, are not
+covered.
 """
 
 from __future__ import annotations
@@ -211,7 +212,7 @@ def _check_type(
 
 
 def _items_fit(value: Sequence[Any], inner: type, allowed: Sequence[Any]) -> bool:
-    """Whether the items have the types of one allowed list; an allowed value that is no list settles it too."""
+    """Whether the items have the types of one allowed list; an allowed value that is no list will do, too."""
     return any(
         type(option) is not list or all(type(item) in (inner, _stand_in(option)) for item in value)
         for option in allowed

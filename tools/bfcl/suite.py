@@ -81,7 +81,7 @@ class BfclSuite:
     """Tasks of some categories."""
 
     version: str
-    """``bfcl-v4`` and a digest of the files read; equal exactly for equal data."""
+    """``BFCL_v4`` and a digest of the data, chosen categories or not; equal exactly for equal data."""
     cases: tuple[BfclCase, ...]
     """In the order of `CATEGORIES`, and within one in the order of its file."""
     sizes: Mapping[str, int]
@@ -104,12 +104,11 @@ def load_suite(
     directory = data or find_data()
     cases: list[BfclCase] = []
     sizes: dict[str, int] = {}
-    digest = hashlib.sha256()
     for category in (name for name in CATEGORIES if name in categories):
-        found = _load_category(directory, category, digest)
+        found = _load_category(directory, category)
         sizes[category] = len(found)
         cases += found[:limit]
-    return BfclSuite(f"bfcl-v4 {digest.hexdigest()[:12]}", tuple(cases), sizes)
+    return BfclSuite(_version(directory), tuple(cases), sizes)
 
 
 def find_data() -> Path:
@@ -124,22 +123,36 @@ def find_data() -> Path:
         raise DataError(message) from None
 
 
-def _load_category(directory: Path, category: str, digest: Any) -> list[BfclCase]:
-    questions = _rows(directory / f"{PREFIX}_{category}.json", digest)
+def _files(directory: Path, category: str) -> tuple[Path, Path]:
+    """Questions and answers of a category; the second is not there for relevance and irrelevance."""
+    name = f"{PREFIX}_{category}.json"
+    return directory / name, directory / "possible_answer" / name
+
+
+def _version(directory: Path) -> str:
+    """Of all categories' files, so that it does not depend on which are asked for."""
+    digest = hashlib.sha256()
+    for path in (path for category in CATEGORIES for path in _files(directory, category)):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return f"{PREFIX} {digest.hexdigest()[:12]}"
+
+
+def _load_category(directory: Path, category: str) -> list[BfclCase]:
+    question_file, path = _files(directory, category)
+    questions = _rows(question_file)
     if "relevance" in category:
         return [_case(category, row, ()) for row in questions]
-    path = directory / "possible_answer" / f"{PREFIX}_{category}.json"
-    answers = {row["id"]: row["ground_truth"] for row in _rows(path, digest)}
+    answers = {row["id"]: row["ground_truth"] for row in _rows(path)}
     missing = [row["id"] for row in questions if row["id"] not in answers]
     if missing:
         raise DataError(f"no answer to {missing[0]!r}", path=path)
     return [_case(category, row, tuple(answers[row["id"]])) for row in questions]
 
 
-def _rows(path: Path, digest: Any) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DataError(f"no such BFCL file; get it with: {INSTALL}", path=path)
-    digest.update(path.read_bytes())
     rows, bad = read_jsonl(path)
     if bad:
         raise DataError(bad[0].reason, path=path, line=bad[0].line)

@@ -1,0 +1,274 @@
+"""Runs a benchmark: every task asked once, every answer judged and kept.
+
+A directory holds one benchmark of one model under one set of settings:
+
+    settings.json   what was asked of whom; a run with other settings refuses the directory
+    answers.jsonl   one row a task, appended as answers come, in task order once all are there
+    summary.json    scores by category, with intervals
+    result/<model>/ for BFCL, the answers in the official layout, which its own evaluator reads
+
+A run that was stopped, however, goes on where it was when started again: rows already there are kept and
+not asked again. Later runs may add categories or raise the limit; the summary speaks of all rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from strop.agent.answer import Answer, Answerer, Usage
+from strop.agent.compare import wilson
+from strop.agent.engines.base import Sampling
+from strop.tools.bfcl.results import write_results
+from strop.tools.errors import DataError, UsageError
+from strop.tools.files import JsonlWriter, read_json, read_jsonl, write_json, write_jsonl
+from strop.tools.spec import ToolCall
+from strop.tools.task import Task
+from strop.tools.verdict import Verdict
+
+ANSWERS, SETTINGS, SUMMARY = "answers.jsonl", "settings.json", "summary.json"
+
+
+class Case(Protocol):
+    """A task and its judge."""
+
+    @property
+    def task(self) -> Task: ...
+
+    def score(
+        self, calls: Sequence[ToolCall], content: str | None = None, problem: str | None = None
+    ) -> Verdict:
+        """Judge an answer; `problem` says that its content looks like a call that could not be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScore:
+    """How many of one category's tasks were right."""
+
+    correct: int
+    total: int
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]; 0 where nothing was asked."""
+        return self.correct / self.total if self.total else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval."""
+        return wilson(self.correct, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a benchmark came to."""
+
+    suite: str
+    model: str
+    refine: str
+    categories: Mapping[str, CategoryScore]
+    """In the order they were asked."""
+    usage: Usage
+    """Of all answers together."""
+    seconds: float
+    """Wall time spent asking, interruptions left out."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``summary.json`` holds; ``partial``: not the whole leaderboard, whose score counts what was
+        not run as zero."""
+        return {
+            "suite": self.suite,
+            "model": self.model,
+            "refine": self.refine,
+            "partial": True,
+            "categories": {
+                name: {
+                    "correct": score.correct,
+                    "total": score.total,
+                    "accuracy": score.accuracy,
+                    "interval": list(score.interval),
+                }
+                for name, score in self.categories.items()
+            },
+            "usage": asdict(self.usage),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+async def run_bench(
+    cases: Sequence[Case],
+    answerer: Answerer,
+    out: Path,
+    *,
+    suite: str,
+    version: str = "",
+    model: str | None = None,
+    refine: str = "off",
+    sampling: Sampling | None = None,
+    concurrency: int = 32,
+    progress: bool = True,
+) -> Summary:
+    """Ask every task not yet answered in `out`, `concurrency` at a time, and write what the module says.
+
+    `version` names the data exactly, `model` defaults to the answerer's name, `sampling` to greedy with 512
+    tokens. Raises UsageError where `out` holds answers under other settings, DataError where its answers
+    cannot be read, RunError where it cannot be written, and whatever the answerer raises: then the answers
+    that came before stay, and the next run goes on from them.
+    """
+    sampling = sampling or Sampling()
+    model = model or answerer.name
+    settings = {"suite": suite, "version": version, "model": model, "refine": refine}
+    _claim(out, settings | {f"sampling.{name}": value for name, value in asdict(sampling).items()})
+    with JsonlWriter(out / ANSWERS) as writer:
+        rows = {row["id"]: row for row in read_answers(out)}
+        spent = max((row["elapsed"] for row in rows.values()), default=0.0)
+        todo = [case for case in cases if case.task.id not in rows]
+        with _Bar(rows.values(), len(todo), progress) as bar:
+            started = time.monotonic()
+
+            async def ask(case: Case) -> None:
+                began = time.monotonic()
+                answer = await answerer.answer(case.task, sampling)
+                now = time.monotonic()
+                row = _row(case, answer) | {
+                    "seconds": round(now - began, 3),
+                    "elapsed": round(spent + now - started, 3),
+                }
+                writer.write(row)
+                rows[case.task.id] = row
+                bar.count(row)
+
+            await _in_flight(todo, ask, concurrency)
+    return _finish(out, cases, rows, suite=suite, model=model, refine=refine)
+
+
+def read_answers(out: Path) -> list[dict[str, Any]]:
+    """Rows of a benchmark directory; none where it has no answers yet. Raises DataError for a broken row."""
+    path = out / ANSWERS
+    if not path.exists():
+        return []
+    rows, bad = read_jsonl(path)
+    if bad:
+        raise DataError(
+            f"{bad[0].reason}; delete the line to have it asked again", path=path, line=bad[0].line
+        )
+    return [row for _, row in rows]
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make `out` this benchmark's directory. Raises UsageError naming the first setting that differs."""
+    path = out / SETTINGS
+    if not path.exists():
+        write_json(path, settings)
+        return
+    held = read_json(path)
+    for name, value in json.loads(json.dumps(settings)).items():
+        there = held.get(name) if isinstance(held, dict) else None
+        if there != value:
+            raise UsageError(
+                f"{out} holds answers with {name} {there!r}, and this run wants {value!r}: "
+                f"give another directory, or delete this one"
+            )
+
+
+async def _in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None]], concurrency: int) -> None:
+    """Ask all, `concurrency` at a time; the first failure cancels the others and is raised as it is."""
+    queue = iter(cases)
+
+    async def work() -> None:
+        for case in queue:
+            await ask(case)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, concurrency)):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _row(case: Case, answer: Answer) -> dict[str, Any]:
+    verdict = case.score(answer.calls, answer.content)
+    return {
+        "category": case.task.category,
+        "id": case.task.id,
+        "calls": [call.to_json() for call in answer.calls],
+        "content": answer.content,
+        "correct": verdict.correct,
+        "error": verdict.error,
+        "refine": {"rounds": answer.rounds, "stop_reason": answer.stop_reason},
+        "usage": asdict(answer.usage),
+        "detail": verdict.detail,
+        "text": answer.final.text,
+        "repairs": list(answer.final.repairs),
+    }
+
+
+def _finish(
+    out: Path,
+    cases: Sequence[Case],
+    rows: Mapping[str, dict[str, Any]],
+    *,
+    suite: str,
+    model: str,
+    refine: str,
+) -> Summary:
+    asked = [case.task.id for case in cases]
+    others = [task_id for task_id in rows if task_id not in set(asked)]
+    ordered = [rows[task_id] for task_id in (*asked, *others)]
+    write_jsonl(out / ANSWERS, ordered)
+    if suite == "bfcl":
+        write_results(out, model, ordered)
+    summary = Summary(
+        suite=suite,
+        model=model,
+        refine=refine,
+        categories=_scores(ordered),
+        usage=sum((Usage(**row["usage"]) for row in ordered), Usage()),
+        seconds=max((row["elapsed"] for row in ordered), default=0.0),
+    )
+    write_json(out / SUMMARY, summary.to_json())
+    return summary
+
+
+def _scores(rows: Iterable[Mapping[str, Any]]) -> dict[str, CategoryScore]:
+    verdicts: dict[str, list[bool]] = {}
+    for row in rows:
+        verdicts.setdefault(row["category"], []).append(row["correct"])
+    return {name: CategoryScore(sum(right), len(right)) for name, right in verdicts.items()}
+
+
+class _Bar(Progress):
+    """Progress on standard error, with the share that was right so far."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], todo: int, visible: bool):
+        right = [row["correct"] for row in rows]
+        self._right, self._done = sum(right), len(right)
+        super().__init__(
+            TextColumn("asking"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not visible or todo == 0,
+        )
+        self._bar = self.add_task(self._share(), total=self._done + todo, completed=self._done)
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count one more answer."""
+        self._right += bool(row["correct"])
+        self._done += 1
+        self.update(self._bar, completed=self._done, description=self._share())
+
+    def _share(self) -> str:
+        return f"{100 * self._right / self._done:.1f} % right" if self._done else ""

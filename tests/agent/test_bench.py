@@ -1,0 +1,184 @@
+"""The benchmark runner, against answerers that need no model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strop.agent.answer import Answer, Draft, Usage
+from strop.agent.bench import ANSWERS, SUMMARY, Summary, read_answers, run_bench
+from strop.agent.engines.base import Sampling
+from strop.tools.errors import DataError, EngineError, UsageError
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.task import Gold, Task
+from strop.tools.verdict import ErrorKind, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """A case whose right answer is one call with the task's id as its name."""
+
+    task: Task
+
+    def score(
+        self, calls: Sequence[ToolCall], content: str | None = None, problem: str | None = None
+    ) -> Verdict:
+        if problem is not None:
+            return Verdict.wrong(ErrorKind.UNPARSABLE, problem)
+        if not calls:
+            return Verdict.wrong(ErrorKind.MISSING_CALL, f"prose: {content}")
+        if calls[0].name == self.task.id:
+            return Verdict.right()
+        return Verdict.wrong(ErrorKind.WRONG_NAME, calls[0].name)
+
+
+def case(task_id: str, category: str = "simple") -> ByName:
+    tools = (ToolSpec(task_id, "", {"type": "object", "properties": {}}),)
+    return ByName(Task(task_id, ({"role": "user", "content": task_id},), tools, Gold(()), category))
+
+
+def said(*names: str, text: str = "", repairs: tuple[str, ...] = ()) -> Answer:
+    calls = tuple(ToolCall(name, {"x": 1}) for name in names)
+    final = Draft((1, 2), (3,), text, calls, None if calls else text, repairs)
+    return Answer(final, Usage(2, 1, 1), (final,))
+
+
+@dataclass(slots=True)
+class Fixed:
+    """Answers from a function, and counts."""
+
+    reply: Callable[[Task], Answer]
+    name: str = "org/fixed"
+    asked: list[str] = field(default_factory=list)
+    flying: int = 0
+    most: int = 0
+
+    async def answer(self, task: Task, sampling: Sampling) -> Answer:
+        del sampling
+        self.asked.append(task.id)
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        await asyncio.sleep(0.001)
+        self.flying -= 1
+        return self.reply(task)
+
+
+def right(task: Task) -> Answer:
+    return said(task.id)
+
+
+def odd_wrong(task: Task) -> Answer:
+    return said(task.id if int(task.id[1:]) % 2 == 0 else "other")
+
+
+CASES = [case(f"t{number}", "simple" if number < 6 else "multiple") for number in range(10)]
+
+
+async def bench(answerer: Fixed, out: Path, cases: Sequence[ByName] = CASES, **options: Any) -> Summary:
+    options = {"suite": "own", "version": "1", "progress": False, **options}
+    return await run_bench(cases, answerer, out, **options)
+
+
+async def test_every_task_is_asked_once_judged_and_kept(tmp_path: Path) -> None:
+    answerer = Fixed(odd_wrong)
+    summary = await bench(answerer, tmp_path)
+    assert sorted(answerer.asked) == sorted(each.task.id for each in CASES)
+    rows = read_answers(tmp_path)
+    assert [row["id"] for row in rows] == [each.task.id for each in CASES]
+    assert rows[1]["calls"] == [{"name": "other", "arguments": {"x": 1}}]
+    assert (rows[1]["correct"], rows[1]["error"]) == (False, "wrong_name")
+    assert (rows[0]["correct"], rows[0]["error"]) == (True, None)
+    assert rows[0]["refine"] == {"rounds": 0, "stop_reason": "off"}
+    assert rows[0]["usage"] == {"prompt_tokens": 2, "completion_tokens": 1, "cached_tokens": 1}
+    written = json.loads((tmp_path / SUMMARY).read_text())
+    assert written == summary.to_json()
+    assert written["categories"]["simple"] | {"interval": None} == {
+        "correct": 3, "total": 6, "accuracy": 0.5, "interval": None,
+    }  # fmt: skip
+    assert written["usage"]["prompt_tokens"] == 20
+    assert written["partial"] is True
+
+
+async def test_concurrency_is_kept_and_not_exceeded(tmp_path: Path) -> None:
+    answerer = Fixed(right)
+    await bench(answerer, tmp_path, concurrency=4)
+    assert answerer.most == 4
+
+
+async def test_an_engine_failure_keeps_what_came_before_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    def fails_late(task: Task) -> Answer:
+        if task.id == "t7":
+            raise EngineError("the engine died")
+        return right(task)
+
+    with pytest.raises(EngineError, match="the engine died"):
+        await bench(Fixed(fails_late), tmp_path, concurrency=2)
+    kept = [row["id"] for row in read_answers(tmp_path)]
+    assert len(kept) >= 6
+    assert not (tmp_path / SUMMARY).exists()
+    second = Fixed(right)
+    summary = await bench(second, tmp_path)
+    assert set(second.asked) == {each.task.id for each in CASES} - set(kept)
+    assert sum(score.total for score in summary.categories.values()) == 10
+    assert [row["id"] for row in read_answers(tmp_path)] == [each.task.id for each in CASES]
+
+
+async def test_a_row_cut_off_by_a_kill_is_asked_again(tmp_path: Path) -> None:
+    await bench(Fixed(right), tmp_path)
+    whole = (tmp_path / ANSWERS).read_bytes()
+    (tmp_path / ANSWERS).write_bytes(whole[:-20])
+    second = Fixed(right)
+    await bench(second, tmp_path)
+    assert second.asked == ["t9"]
+
+
+async def test_a_broken_row_in_the_middle_is_named(tmp_path: Path) -> None:
+    await bench(Fixed(right), tmp_path)
+    lines = (tmp_path / ANSWERS).read_text().splitlines()
+    lines[3] = lines[3][:30]
+    (tmp_path / ANSWERS).write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"answers\.jsonl:4: .*delete the line"):
+        await bench(Fixed(right), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"refine": "adaptive"}, "refine"),
+        ({"model": "another"}, "model"),
+        ({"version": "2"}, "version"),
+        ({"sampling": Sampling(temperature=1.0)}, "sampling.temperature"),
+    ],
+)
+async def test_other_settings_refuse_the_directory(
+    tmp_path: Path, options: dict[str, Any], name: str
+) -> None:
+    await bench(Fixed(right), tmp_path, CASES[:2])
+    with pytest.raises(UsageError, match=name):
+        await bench(Fixed(right), tmp_path, CASES[:2], **options)
+
+
+async def test_a_directory_grows_by_later_runs(tmp_path: Path) -> None:
+    await bench(Fixed(right), tmp_path, CASES[6:])
+    summary = await bench(Fixed(right), tmp_path, CASES[:6])
+    assert {name: score.total for name, score in summary.categories.items()} == {"simple": 6, "multiple": 4}
+
+
+async def test_bfcl_answers_come_out_in_the_official_layout(tmp_path: Path) -> None:
+    cases = [case("simple_python_0", "simple_python"), case("live_irrelevance_0-0-0", "live_irrelevance")]
+
+    def reply(task: Task) -> Answer:
+        return right(task) if task.category == "simple_python" else said(text="No tool fits.")
+
+    await bench(Fixed(reply), tmp_path, cases, suite="bfcl")
+    folder = tmp_path / "result" / "org_fixed"
+    call = json.loads((folder / "non_live" / "BFCL_v4_simple_python_result.json").read_text())
+    assert (call["id"], call["result"]) == ("simple_python_0", [{"simple_python_0": '{"x": 1}'}])
+    prose = json.loads((folder / "live" / "BFCL_v4_live_irrelevance_result.json").read_text())
+    assert prose["result"] == "No tool fits."

@@ -1,0 +1,42 @@
+"""Answers as files in the official layout, which ``bfcl evaluate`` reads.
+
+    result/<model>/non_live/BFCL_v4_simple_python_result.json
+    result/<model>/live/BFCL_v4_live_simple_result.json
+
+One JSON object a line: the id, the ``result`` (for calls, a list of ``{name: arguments as JSON text}``, the
+form of a model with native function calling; else the text), and what it cost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from strop.tools.bfcl.suite import PREFIX
+from strop.tools.files import write_jsonl
+
+
+def write_results(out: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``out/result/<model>/…`` from rows of a benchmark's ``answers.jsonl``. Raises RunError."""
+    by_category: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_category.setdefault(row["category"], []).append(row)
+    # The official writer, too, keeps model names with slashes out of the directory tree.
+    folder = out / "result" / model.replace("/", "_")
+    for category, answers in by_category.items():
+        group = "live" if "live" in category else "non_live"
+        path = folder / group / f"{PREFIX}_{category}_result.json"
+        write_jsonl(path, [_entry(row) for row in answers])
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    calls = [{call["name"]: json.dumps(call["arguments"], ensure_ascii=False)} for call in row["calls"]]
+    return {
+        "id": row["id"],
+        "result": calls or row["content"] or "",
+        "input_token_count": row["usage"]["prompt_tokens"],
+        "output_token_count": row["usage"]["completion_tokens"],
+        "latency": row["seconds"],
+    }

@@ -1,0 +1,52 @@
+"""What a checkpoint directory must hold to be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strop.tools.errors import DataError, ModelError
+from strop.tools.files import read_json
+
+_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+GGUF_MAGIC = b"GGUF"
+
+
+def missing_parts(directory: Path) -> list[str]:
+    """What a checkpoint directory lacks, each as a phrase for people; empty for a whole one."""
+    missing = [] if (directory / "config.json").is_file() else ["config.json"]
+    if not any(file for pattern in _WEIGHT_PATTERNS for file in directory.glob(pattern)):
+        missing.append("weights (*.safetensors)")
+    missing += [f"the shard {name}" for name in _absent_shards(directory)]
+    if not any((directory / name).is_file() for name in _TOKENIZERS):
+        missing.append("a tokenizer (tokenizer.json)")
+    return missing
+
+
+def _absent_shards(directory: Path) -> list[str]:
+    index = directory / "model.safetensors.index.json"
+    if not index.is_file():
+        return []
+    try:
+        shards = set(read_json(index)["weight_map"].values())
+    except (DataError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index}: not an index of weight shards ({error}); fetch the file again") from error
+    return sorted(name for name in shards if not (directory / name).is_file())
+
+
+def require_checkpoint(directory: Path) -> None:
+    """Raises ModelError naming what is missing where `directory` is no whole checkpoint."""
+    if (directory / "adapter_config.json").is_file() and not (directory / "config.json").is_file():
+        raise ModelError(f"{directory} is a LoRA adapter, not a model: pass it with --adapter")
+    missing = missing_parts(directory)
+    if missing:
+        raise ModelError(f"{directory} is no whole checkpoint: it lacks {', '.join(missing)}")
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether the file begins as GGUF files do. Raises ModelError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error

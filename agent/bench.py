@@ -24,11 +24,11 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from strop.agent.answer import Answer, Answerer, Usage
+from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.compare import wilson
 from strop.agent.engines.base import Sampling
 from strop.tools.bfcl.results import write_results
-from strop.tools.errors import DataError, UsageError
+from strop.tools.errors import DataError, TooLongError, UsageError
 from strop.tools.files import JsonlWriter, read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -120,7 +120,9 @@ async def run_bench(
     """Ask every task not yet answered in `out`, `concurrency` at a time, and write what the module says.
 
     `version` names the data exactly, `model` defaults to the answerer's name, `sampling` to greedy with 512
-    tokens. Raises UsageError where `out` holds answers under other settings, DataError where its answers
+    tokens. A task too long for the model is a wrong answer (``too_long``), not a failure.
+
+    Raises UsageError where `out` holds answers under other settings, DataError where its answers
     cannot be read, RunError where it cannot be written, and whatever the answerer raises: then the answers
     that came before stay, and the next run goes on from them.
     """
@@ -137,9 +139,12 @@ async def run_bench(
 
             async def ask(case: Case) -> None:
                 began = time.monotonic()
-                answer = await answerer.answer(case.task, sampling)
+                try:
+                    row = _row(case, await answerer.answer(case.task, sampling))
+                except TooLongError as error:
+                    row = _unasked(case, error)
                 now = time.monotonic()
-                row = _row(case, answer) | {
+                row |= {
                     "seconds": round(now - began, 3),
                     "elapsed": round(spent + now - started, 3),
                 }
@@ -197,7 +202,7 @@ async def _in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None
 
 
 def _row(case: Case, answer: Answer) -> dict[str, Any]:
-    verdict = case.score(answer.calls, answer.content)
+    verdict = case.score(answer.calls, answer.content, answer.final.problem)
     return {
         "category": case.task.category,
         "id": case.task.id,
@@ -211,6 +216,12 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
         "text": answer.final.text,
         "repairs": list(answer.final.repairs),
     }
+
+
+def _unasked(case: Case, error: TooLongError) -> dict[str, Any]:
+    """The row of a task that does not fit the model: wrong, whatever the right answer is."""
+    nothing = Answer(Draft((), (), "", (), None), Usage())
+    return _row(case, nothing) | {"correct": False, "error": "too_long", "detail": str(error)}
 
 
 def _finish(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import Completion, Engine, Sampling
-from strop.tools.errors import UsageError
+from strop.tools.errors import TooLongError, UsageError
 from strop.tools.formats import read_calls
 from strop.tools.task import Task
 
@@ -57,12 +57,12 @@ class Policy:
     def fitted(self, prompt_ids: Sequence[int], sampling: Sampling) -> Sampling:
         """`sampling` that also stops at the end of a turn, and whose `max_tokens` fits the context.
 
-        Raises UsageError where the prompt alone fills it.
+        Raises TooLongError where the prompt alone fills it.
         """
         info = self.engine.info
         room = info.context_length - len(prompt_ids)
         if room < 1:
-            raise UsageError(
+            raise TooLongError(
                 f"the prompt is {len(prompt_ids)} tokens long and {info.model} takes {info.context_length}, "
                 "the answer included: shorten the conversation or offer fewer tools"
             )

@@ -2,6 +2,7 @@
 
     StropError                    one line for a person: what was wrong, where, and what to do
     ├── UsageError                the request itself is wrong (exit code 2, HTTP 400)
+    │   └── TooLongError          the prompt does not fit the model's context
     ├── DataError                 a file or row cannot be read; names the file and the line
     ├── ModelError                a model or adapter is unknown, broken or tampered with
     │   └── HashMismatchError     the bytes are not the pinned ones; carries both hashes
@@ -23,6 +24,10 @@ class StropError(Exception):
 
 class UsageError(StropError):
     """What was asked for makes no sense: an unknown name, a value out of range."""
+
+
+class TooLongError(UsageError):
+    """A prompt that leaves the model no room for an answer; a benchmark counts it wrong and goes on."""
 
 
 class DataError(StropError):

@@ -1,0 +1,202 @@
+"""Training rows as token ids: what was sampled is what is trained, id for id.
+
+Rows hold nothing but ids and a name, so that no table format in between can add nulls to nested schemas and
+nothing is tokenised twice. Not covered: other people's dataset layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+from strop.tools.errors import DataError
+from strop.tools.files import BadRow, read_jsonl
+from strop.tools.formats import FORMATS
+from strop.tools.spec import ToolSpec
+from strop.tools.task import Message, Task
+from strop.training.recipe import Refused
+
+
+class Template(Protocol):
+    """The part of a chat template that training needs."""
+
+    @property
+    def call_format(self) -> str:
+        """The form the model writes calls in; a name in `strop.tools.formats.FORMATS`."""
+        ...
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[int, ...]: ...
+
+    def answer_ids(self, text: str) -> tuple[int, ...]: ...
+
+
+class Row(Protocol):
+    """Anything with a name and a length."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def largest_id(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One preference: after this context, rather this continuation than that."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    """Prompt and shared start of the answer: no loss is taken on it."""
+    chosen_ids: tuple[int, ...]
+    """As sampled; an end-of-turn id only where it was sampled."""
+    rejected_ids: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Ids of the longer of the two sequences."""
+        return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
+
+    @property
+    def largest_id(self) -> int:
+        return max(max(self.prompt_ids), max(self.chosen_ids), max(self.rejected_ids))
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Read a row of pairs.jsonl; fields training does not need are ignored. Raises DataError."""
+        pair = cls(
+            id=_name(row),
+            prompt_ids=_ids(row, "prompt_ids") + _ids(row, "prefix_ids", empty=True),
+            chosen_ids=_ids(row, "chosen_ids"),
+            rejected_ids=_ids(row, "rejected_ids"),
+        )
+        if pair.chosen_ids == pair.rejected_ids:
+            raise DataError(f"pair {pair.id!r}: chosen_ids and rejected_ids are the same")
+        return pair
+
+
+@dataclass(frozen=True, slots=True)
+class SftRow:
+    """One demonstration: after this prompt, this answer."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    """No loss is taken on it."""
+    answer_ids: tuple[int, ...]
+    """The end-of-turn id included."""
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+    @property
+    def largest_id(self) -> int:
+        return max(max(self.prompt_ids), max(self.answer_ids))
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Read ``{"id", "prompt_ids", "answer_ids"}``. Raises DataError naming the field."""
+        return cls(id=_name(row), prompt_ids=_ids(row, "prompt_ids"), answer_ids=_ids(row, "answer_ids"))
+
+    @classmethod
+    def from_task(cls, task: Task, template: Template) -> Self:
+        """The gold answer, as the model is to write it. Raises DataError where the task has none."""
+        if task.gold is None or not (task.gold.calls or task.gold.response):
+            raise DataError(f"task {task.id!r}: no calls and no response to train on")
+        calls = FORMATS[template.call_format].render(task.gold.calls) if task.gold.calls else None
+        return cls(
+            id=task.id,
+            prompt_ids=tuple(template.prompt_ids(task.messages, task.tools)),
+            answer_ids=tuple(template.answer_ids(calls or task.gold.response or "")),
+        )
+
+
+def read_pairs(path: Path) -> tuple[list[PairRow], list[BadRow]]:
+    """Pairs of a pairs.jsonl, or of the directory that holds one, and the rows that are none.
+
+    Raises DataError where the file cannot be read or holds no pair at all.
+    """
+    file = path / "pairs.jsonl" if path.is_dir() else path
+    rows, bad = read_jsonl(file)
+    pairs: list[PairRow] = []
+    for line, row in rows:
+        try:
+            pairs.append(PairRow.from_json(row))
+        except DataError as error:
+            bad.append(BadRow(line, str(error)))
+    if not pairs:
+        raise DataError(_nothing("preference pair", bad), path=file)
+    return pairs, sorted(bad, key=lambda one: one.line)
+
+
+def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]]:
+    """Demonstrations of a JSON-lines file, and the rows that are none.
+
+    Its rows are tasks, whose gold is rendered through `template`, or ids already; both may be mixed.
+    Raises DataError where the file cannot be read or holds no demonstration at all.
+    """
+    rows, bad = read_jsonl(path)
+    demonstrations: list[SftRow] = []
+    for line, row in rows:
+        try:
+            is_task = "prompt_ids" not in row
+            demonstrations.append(
+                SftRow.from_task(Task.from_json(row), template) if is_task else SftRow.from_json(row)
+            )
+        except DataError as error:
+            bad.append(BadRow(line, str(error)))
+    if not demonstrations:
+        raise DataError(_nothing("demonstration", bad), path=path)
+    return demonstrations, sorted(bad, key=lambda one: one.line)
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def usable(
+    rows: Iterable[AnyRow], *, max_length: int, vocabulary: int
+) -> tuple[list[AnyRow], tuple[Refused, ...]]:
+    """Rows of at most `max_length` ids, and the longer ones with the reason.
+
+    Raises DataError where an id is not in the vocabulary (the rows are another model's), or no row is left.
+    """
+    kept: list[AnyRow] = []
+    refused: list[Refused] = []
+    for row in rows:
+        if row.largest_id >= vocabulary:
+            raise DataError(
+                f"row {row.id!r} has token id {row.largest_id}, but this model's vocabulary ends at "
+                f"{vocabulary - 1}: the rows were made with another model"
+            )
+        if row.length > max_length:
+            refused.append(Refused(row.id, f"{row.length} ids, max_length is {max_length}"))
+        else:
+            kept.append(row)
+    if not kept:
+        reason = f"; {refused[0].id}: {refused[0].reason}" if refused else ""
+        raise DataError(f"nothing to train on: {len(refused)} rows are too long{reason}")
+    return kept, tuple(refused)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    name = row.get("id")
+    if not isinstance(name, str):
+        raise DataError(f"'id' must be text, got {name!r}")
+    return name
+
+
+def _ids(row: Mapping[str, Any], key: str, *, empty: bool = False) -> tuple[int, ...]:
+    ids = row.get(key, [] if empty else None)
+    whole = isinstance(ids, list) and all(type(one) is int and one >= 0 for one in ids)
+    if not whole or not (ids or empty):
+        raise DataError(f"row {row.get('id')!r}: '{key}' must be a list of token ids, got {str(ids)[:60]}")
+    return tuple(ids)
+
+
+def _nothing(what: str, bad: Sequence[BadRow]) -> str:
+    first = f" (line {bad[0].line}: {bad[0].reason})" if bad else ""
+    return f"holds no {what}{first}"

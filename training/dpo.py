@@ -1,0 +1,133 @@
+"""Direct preference optimisation (arXiv 2305.18290) of a LoRA adapter, through TRL's trainer.
+
+The ids that were sampled are the ids that are trained: nothing is tokenised again, no end-of-text token is
+added to a cut-off answer, and the prompt of a pair is computed once (`strop.training.shared_prefix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strop.tools.errors import UsageError
+from strop.training.datasets import PairRow, usable
+from strop.training.job import TrainJob, digest, directory_digest
+from strop.training.recipe import Recipe, TrainSummary
+
+if TYPE_CHECKING:
+    from strop.training.trainers import OnLog, PairTrainer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpoConfig(Recipe):
+    """How to train on preferences."""
+
+    learning_rate: float = 2e-5
+    """Peak of the schedule; preferences want a lower one than demonstrations."""
+    beta: float = 0.1
+    """Strength of the pull towards the reference."""
+    losses: tuple[tuple[str, float], ...] = (("sigmoid", 1.0), ("sft", 0.2))
+    """TRL's loss types and their weights; ``sft`` is the chosen answer's negative log-likelihood a token."""
+
+    def __post_init__(self) -> None:
+        # Named, because a slotted dataclass is another class than the one `super()` remembers.
+        Recipe.__post_init__(self)
+        if not self.beta > 0:
+            raise UsageError(f"beta must be above 0, got {self.beta}")
+        if not self.losses or any(weight < 0 for _, weight in self.losses):
+            raise UsageError(
+                f"losses must name at least one loss, none with a weight below 0, got {self.losses}"
+            )
+
+
+def train_dpo(
+    model_path: Path,
+    pairs: Sequence[PairRow],
+    out: Path,
+    config: DpoConfig | None = None,
+    *,
+    base_adapter: Path | None = None,
+    model_name: str | None = None,
+    on_log: OnLog | None = None,
+) -> TrainSummary:
+    """Train an adapter on `pairs` and put it at `out`, ready for peft and vLLM.
+
+    Goes on from the adapter `base_adapter` where one is given; it is then the reference, too. A call that was
+    killed goes on from its last checkpoint in ``OUT.part`` when it is made again, and one that had finished
+    returns at once. `model_name` is recorded as the adapter's base model (default: the directory's name).
+    `on_log` is given every row of the log.
+
+    Raises DataError where no pair fits or the ids are another model's, ModelError where the model or adapter
+    cannot be loaded, UsageError where `out` holds something else, RunError where disk, memory or the loss
+    gives out.
+    """
+    config = config or DpoConfig()
+    job = TrainJob(out, _identity(model_path, pairs, config, base_adapter))
+    if job.finished:
+        return job.summary()
+    from strop.training import adapter, trainers
+
+    where = adapter.hardware()
+    model = adapter.load_model(model_path, where, base_adapter=base_adapter)
+    kept, refused = usable(pairs, max_length=config.max_length, vocabulary=model.config.vocab_size)
+    with trainers.clear_failures(job.work):
+        trainer = pair_trainer(model, model_path, kept, config, job)
+        shared = trainers.share_prefixes(trainer, config)
+        reference_seconds = trainer.attach_reference(job.reference_path)
+    start = trainers.fit(trainer, job, on_log)
+    summary = trainers.summary(trainer, job, where, shared=shared, start=start, refused=refused)
+    return trainers.finish(
+        trainer,
+        job,
+        replace(summary, reference_seconds=reference_seconds),
+        base=model_path,
+        name=model_name or model_path.name,
+        profile=base_adapter,
+    )
+
+
+def pair_trainer(
+    model: Any, model_path: Path, pairs: Sequence[PairRow], config: DpoConfig, job: TrainJob
+) -> PairTrainer:
+    """TRL's DPO trainer over these pairs; a new LoRA adapter is added to a model that has none.
+
+    Raises UsageError where a loss is unknown to TRL.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    from strop.training import adapter, trainers
+
+    tokenizer = adapter.load_tokenizer(model_path)
+    columns = ("prompt_ids", "chosen_ids", "rejected_ids")
+    has_adapter = hasattr(model, "peft_config")
+    return trainers.PairTrainer(
+        model=model,
+        args=DPOConfig(
+            **trainers.arguments(config, job, adapter.hardware(), len(pairs)),
+            beta=config.beta,
+            loss_type=[name for name, _ in config.losses],
+            loss_weights=[weight for _, weight in config.losses],
+        ),
+        data_collator=DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
+        train_dataset=Dataset.from_dict(
+            {key: [list(getattr(pair, key)) for pair in pairs] for key in columns}
+        ),
+        processing_class=tokenizer,
+        peft_config=None if has_adapter else adapter.lora(config, model),
+    )
+
+
+def _identity(
+    model_path: Path, pairs: Sequence[PairRow], config: DpoConfig, base_adapter: Path | None
+) -> dict[str, Any]:
+    return {
+        "kind": "dpo",
+        "config": asdict(config),
+        "model": directory_digest(model_path),
+        "adapter": directory_digest(base_adapter) if base_adapter else None,
+        "data": digest([pair.prompt_ids, pair.chosen_ids, pair.rejected_ids] for pair in pairs),
+    }

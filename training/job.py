@@ -1,0 +1,162 @@
+"""The directory a training grows in, until its adapter is whole and takes its final place.
+
+OUT.part/job.json              what is trained on what, as a hash: another job does not go on here
+OUT.part/reference.jsonl       log-probabilities under the reference, a row a pair (DPO)
+OUT.part/train_log.jsonl       a row an optimiser step
+OUT.part/checkpoint-N/         with whole.json, written last: the size of every file
+OUT/                           the adapter, its log and its summary; appears in one rename
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from strop.tools.errors import DataError, RunError, UsageError
+from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
+from strop.training.recipe import TrainSummary
+
+MARK = "whole.json"
+SUMMARY = "train_summary.json"
+
+
+class TrainJob:
+    """One training and where it stands."""
+
+    def __init__(self, out: Path, identity: Mapping[str, Any]):
+        """Go on with the job of this identity, or begin it.
+
+        `identity` is plain JSON: everything the outcome depends on. Raises UsageError where `out` holds
+        something else, RunError where the disk refuses.
+        """
+        self.out = out
+        self.work = out.with_name(out.name + ".part")
+        self.fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.discarded = False
+        """Whether the unfinished work of another job lay in `work`, and was deleted."""
+        self._refuse_other_content()
+        if self.finished:
+            shutil.rmtree(self.work, ignore_errors=True)
+        else:
+            self._begin()
+
+    @property
+    def finished(self) -> bool:
+        """Whether `out` holds this very job's adapter."""
+        return (self.out / SUMMARY).exists() and self._summary()["job"] == self.fingerprint
+
+    @property
+    def log_path(self) -> Path:
+        return self.work / "train_log.jsonl"
+
+    @property
+    def reference_path(self) -> Path:
+        return self.work / "reference.jsonl"
+
+    def summary(self) -> TrainSummary:
+        """What came of the finished job."""
+        row = self._summary()
+        return TrainSummary.from_json(self.out, {key: value for key, value in row.items() if key != "job"})
+
+    def newest_checkpoint(self) -> Path | None:
+        """The last whole checkpoint; unfinished ones are deleted, and log rows after it dropped."""
+        newest: Path | None = None
+        for directory in sorted(self.work.glob("checkpoint-*"), key=step_of):
+            if is_whole(directory):
+                newest = directory
+            else:
+                shutil.rmtree(directory)
+        self._rewind_log(step_of(newest) if newest else 0)
+        return newest
+
+    def log_rows(self) -> list[dict[str, Any]]:
+        """Rows of the log, one an optimiser step, in order."""
+        return [row for _, row in read_jsonl(self.log_path)[0]] if self.log_path.exists() else []
+
+    def publish(self, adapter: Path, summary: TrainSummary) -> None:
+        """Give the finished `adapter` directory its place, and drop everything that led to it."""
+        try:
+            shutil.copyfile(self.log_path, adapter / self.log_path.name)
+            write_json(adapter / SUMMARY, summary.to_json() | {"job": self.fingerprint})
+            if self.out.exists():
+                self.out.rmdir()
+            os.rename(adapter, self.out)
+            shutil.rmtree(self.work)
+        except OSError as error:
+            raise RunError(f"cannot write {self.out}: {error.strerror or error}") from error
+
+    def _begin(self) -> None:
+        mark = self.work / "job.json"
+        if self.work.exists() and not (mark.exists() and read_json(mark).get("job") == self.fingerprint):
+            shutil.rmtree(self.work)
+            self.discarded = True
+        if not mark.exists():
+            write_json(mark, {"job": self.fingerprint})
+
+    def _refuse_other_content(self) -> None:
+        if self.out.exists() and not self.finished and (self.out.is_file() or any(self.out.iterdir())):
+            raise UsageError(f"{self.out} holds something else already: name another directory or delete it")
+
+    def _summary(self) -> dict[str, Any]:
+        row = read_json(self.out / SUMMARY)
+        if not isinstance(row, dict):
+            raise DataError("not a training summary", path=self.out / SUMMARY)
+        return row
+
+    def _rewind_log(self, step: int) -> None:
+        rows = self.log_rows()
+        kept = [row for row in rows if row["step"] <= step]
+        if len(kept) < len(rows):
+            write_jsonl(self.log_path, kept)
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Write down the size of every file of a checkpoint that has just been finished."""
+    write_json(checkpoint / MARK, _sizes(checkpoint))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was finished and every file still has its size."""
+    try:
+        sizes = read_json(checkpoint / MARK)
+    except DataError:
+        return False
+    return bool(sizes == _sizes(checkpoint))
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimiser steps done at a checkpoint."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def digest(items: Iterable[Any]) -> str:
+    """sha256 over plain JSON items, in order."""
+    sha = hashlib.sha256()
+    for item in items:
+        sha.update(json.dumps(item).encode())
+    return sha.hexdigest()
+
+
+def directory_digest(directory: Path) -> str:
+    """sha256 of a checkpoint's or adapter's configuration, and the names and sizes of its weights.
+
+    Weights themselves count by size, and an adapter's (small) by content: hashing gigabytes takes longer than
+    it is worth.
+    """
+    facts: list[Any] = []
+    for file in sorted(directory.iterdir()):
+        if (file.suffix == ".json" and file.name != SUMMARY) or file.name == "adapter_model.safetensors":
+            facts.append([file.name, hashlib.sha256(file.read_bytes()).hexdigest()])
+        elif file.suffix == ".safetensors":
+            facts.append([file.name, file.stat().st_size])
+    return digest(facts)
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    files = (path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARK)
+    return {str(path.relative_to(checkpoint)): path.stat().st_size for path in sorted(files)}

@@ -1,0 +1,110 @@
+"""What the trainers have in common: how long, how fast, how much of it fits at once, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strop.tools.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to train a LoRA adapter (arXiv 2106.09685). Raises UsageError where a value is out of range."""
+
+    learning_rate: float = 1e-4
+    """Peak of the schedule: linear warm-up, then a cosine down to 0."""
+    epochs: float = 1.0
+    """Times every example is seen; may be a fraction."""
+    batch_size: int = 8
+    """Examples an optimiser step."""
+    micro_batch_size: int = 1
+    """Of these, how many go through the model at once; divides `batch_size`. 1 is fastest on a CPU."""
+    max_length: int = 2048
+    """Most ids of prompt and answer together; longer examples are refused, never cut."""
+    warmup: float = 0.1
+    """Part of all steps, in [0, 1), over which the learning rate rises."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled decay."""
+    seed: int = 0
+    """Of the adapter's first weights and the order of examples."""
+    save_steps: int = 5
+    """Optimiser steps between checkpoints: the most a SIGKILL costs."""
+    rank: int = 16
+    """Of the adapter; ignored where training goes on from an existing one."""
+    alpha: int = 32
+    """The adapter's output is scaled by `alpha / rank`."""
+    shared_prefix: bool = True
+    """Compute prefixes that sequences of a micro-batch share once (`strop.training.shared_prefix`)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: a third slower, for much less memory."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "learning_rate",
+            "epochs",
+            "batch_size",
+            "micro_batch_size",
+            "max_grad_norm",
+            "save_steps",
+        ):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.batch_size % self.micro_batch_size:
+            raise UsageError(
+                f"micro_batch_size {self.micro_batch_size} must divide batch_size {self.batch_size}"
+            )
+        if self.rank < 1 or self.alpha < 1 or self.max_length < 2:
+            raise UsageError("rank and alpha must be at least 1, and max_length at least 2")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"warmup must be in [0, 1), got {self.warmup}")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An example that was not trained on."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """What came of a training; also `train_summary.json` beside the adapter."""
+
+    adapter: Path
+    """Directory with `adapter_config.json` and `adapter_model.safetensors`."""
+    examples: int
+    """Trained on, each `Recipe.epochs` times."""
+    steps: int
+    """Optimiser steps."""
+    seconds: float
+    """Of training, all starts together; loading and reference log-probabilities excluded."""
+    reference_seconds: float
+    """Spent on reference log-probabilities by the start that computed them; 0 for SFT."""
+    device: str
+    """``cpu`` or ``cuda``, and the number format: ``cpu float32``."""
+    shared_prefix: str
+    """``on``, or why every sequence was computed by itself."""
+    resumed_from: int
+    """Step of the checkpoint the last start began at; 0 for an unbroken training."""
+    peak_memory: int
+    """Bytes: of the GPU where there is one, else of the process."""
+    last: Mapping[str, float] = field(default_factory=dict)
+    """The last row of the log."""
+    refused: tuple[Refused, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON; the adapter's own place is left out, for the directory may move."""
+        row = {name: getattr(self, name) for name in self.__slots__ if name not in ("adapter", "refused")}
+        return row | {"last": dict(self.last), "refused": [[one.id, one.reason] for one in self.refused]}
+
+    @classmethod
+    def from_json(cls, adapter: Path, row: Mapping[str, Any]) -> TrainSummary:
+        """The inverse of `to_json`."""
+        refused = tuple(Refused(name, reason) for name, reason in row["refused"])
+        return cls(adapter=adapter, **{**row, "refused": refused})

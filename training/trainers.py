@@ -1,0 +1,319 @@
+"""The trainers themselves: TRL's, on token ids as they are, with a log, whole checkpoints and clear failures.
+
+The edge that imports trl and transformers' Trainer. `strop.training.dpo` and `strop.training.sft` say what
+each does; here is what both share.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from transformers import PrinterCallback, TrainerCallback
+from trl import DPOTrainer, SFTTrainer
+
+from strop.tools.errors import RunError
+from strop.tools.files import JsonlWriter, read_jsonl
+from strop.training.adapter import Hardware, save_adapter
+from strop.training.job import TrainJob, mark_whole, step_of
+from strop.training.recipe import Recipe, Refused, TrainSummary
+from strop.training.shared_prefix import SharedPrefix
+
+OnLog = Callable[[Mapping[str, float]], None]
+"""Is given every row of the training log."""
+
+RENAMED = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "lr",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
+    "logps/chosen": "logp_chosen",
+    "logps/rejected": "logp_rejected",
+    "mean_token_accuracy": "token_accuracy",
+    "entropy": "entropy",
+    "epoch": "epoch",
+}
+"""Keys of the log, by the trainers' own names."""
+
+
+class _AsTheyAre:
+    """What both trainers do differently from TRL's: no tokenising, no telemetry, no model card, no NaN."""
+
+    state: Any
+    processing_class: Any
+
+    def _prepare_dataset(self, dataset: Dataset, *_args: Any, **_kwargs: Any) -> Dataset:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        """Nothing is reported to anyone."""
+
+    def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
+        """Checkpoints are for resuming, not for readers."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"the loss became {float(loss)} in step {self.state.global_step + 1}: training stopped, and "
+                "the checkpoints before it are kept. Try a lower learning rate or a longer warm-up"
+            )
+        return loss
+
+
+class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """DPO on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
+
+    train_dataset: Any
+
+    def attach_reference(self, path: Path) -> float:
+        """Take each pair's reference log-probabilities from `path`, after adding those that are missing.
+
+        The reference is the model as it is before training. Returns the seconds it took.
+        """
+        started = time.monotonic()
+        known: dict[int, tuple[float, float]] = {}
+        if path.exists():
+            known = {row["row"]: (row["chosen"], row["rejected"]) for _, row in read_jsonl(path)[0]}
+        missing = [row for row in range(len(self.train_dataset)) if row not in known]
+        with JsonlWriter(path) as file, bar("reference", len(missing)) as advance:
+            for row in missing:
+                chosen, rejected = self._reference(row)
+                file.write({"row": row, "chosen": chosen, "rejected": rejected})
+                known[row] = (chosen, rejected)
+                advance(1)
+        columns = [known[row] for row in range(len(self.train_dataset))]
+        dataset = self.train_dataset.add_column("ref_chosen_logps", [chosen for chosen, _ in columns])
+        self.train_dataset = dataset.add_column("ref_rejected_logps", [rejected for _, rejected in columns])
+        self.precompute_ref_logps = True
+        # TRL's copy of the adapter that training goes on from. In a checkpoint its mere presence keeps
+        # transformers from restoring the adapter that is being trained.
+        if "ref" in getattr(self.model, "peft_config", {}):
+            self.model.delete_adapter("ref")
+        return time.monotonic() - started
+
+    def _reference(self, row: int) -> tuple[float, float]:
+        batch = self._prepare_inputs(self.data_collator([self.train_dataset[row]]))
+        self.model.eval()
+        chosen, rejected = self.compute_ref_log_probs(self.model, batch)
+        return float(chosen), float(rejected)
+
+
+class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
+    """SFT on rows of input_ids and labels, none of them touched."""
+
+
+def arguments(recipe: Recipe, job: TrainJob, where: Hardware, examples: int) -> dict[str, Any]:
+    """What both trainers are told, as keyword arguments of their configurations."""
+    steps = math.ceil(math.ceil(examples / recipe.batch_size) * recipe.epochs)
+    return {
+        "output_dir": str(job.work),
+        "learning_rate": recipe.learning_rate,
+        "num_train_epochs": recipe.epochs,
+        "per_device_train_batch_size": recipe.micro_batch_size,
+        "gradient_accumulation_steps": recipe.batch_size // recipe.micro_batch_size,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": round(recipe.warmup * steps),
+        "max_grad_norm": recipe.max_grad_norm,
+        "weight_decay": recipe.weight_decay,
+        "optim": "adamw_torch",
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "max_length": None,
+        "bf16": where.bf16,
+        "use_cpu": where.device == "cpu",
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "dataloader_pin_memory": where.device != "cpu",
+        "save_strategy": "steps",
+        "save_steps": recipe.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+
+
+def share_prefixes(trainer: Any, recipe: Recipe) -> str:
+    """Put `SharedPrefix` before the trainer's model; says ``on`` or why not."""
+    if not recipe.shared_prefix:
+        return "off: not asked for"
+    reason = SharedPrefix(trainer.model.get_base_model()).install()
+    if reason is None:
+        return "on"
+    say(f"[yellow]every sequence is computed by itself, which is several times slower:[/] {reason}")
+    return f"off: {reason}"
+
+
+def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
+    """Train to the end from the newest whole checkpoint. Returns the step it began at.
+
+    Raises RunError where memory, disk or the loss's finiteness gives out; checkpoints stay.
+    """
+    checkpoint = job.newest_checkpoint()
+    start = step_of(checkpoint) if checkpoint else 0
+    if start:
+        say(f"going on after step {start}")
+    # Saved with every checkpoint otherwise, and never needed again.
+    trainer.processing_class = None
+    trainer.remove_callback(PrinterCallback)
+    with JsonlWriter(job.log_path) as log, bar("training", None) as advance, clear_failures(job.work):
+        trainer.add_callback(_Journal(log, advance, on_log, job.log_rows()))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return start
+
+
+class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Writes the log, marks checkpoints whole, moves the bar, and refuses gradients that are not numbers."""
+
+    def __init__(
+        self,
+        log: JsonlWriter,
+        advance: Callable[..., None],
+        on_log: OnLog | None,
+        earlier: Sequence[Mapping[str, float]],
+    ):
+        self._log, self._advance, self._on_log = log, advance, on_log
+        self._before = float(earlier[-1]["seconds"]) if earlier else 0.0
+        self._started = time.monotonic()
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._started = time.monotonic()
+        self._advance(state.global_step, total=state.max_steps)
+
+    def on_pre_optimizer_step(self, _args: Any, state: Any, _control: Any, model: Any, **_: Any) -> None:
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        if not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
+            raise RunError(
+                f"a gradient is no longer a number in step {state.global_step + 1}: training stopped, and "
+                "the checkpoints before it are kept. Try a lower learning rate or a smaller max_grad_norm"
+            )
+
+    def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        self._advance(1)
+
+    def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_: Any) -> None:
+        if "loss" not in logs:
+            return
+        row: dict[str, float] = {"step": state.global_step}
+        row |= {ours: float(logs[theirs]) for theirs, ours in RENAMED.items() if theirs in logs}
+        row["seconds"] = round(self._before + time.monotonic() - self._started, 3)
+        self._log.write(row)
+        if self._on_log is not None:
+            self._on_log(row)
+
+    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+@contextmanager
+def clear_failures(work: Path) -> Iterator[None]:
+    """Turn a full disk and exhausted memory into RunErrors that say what to do; let the rest pass."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RunError(_memory(work)) from error
+    except MemoryError as error:
+        raise RunError(_memory(work)) from error
+    except OSError as error:
+        raise RunError(_disk(work, error.strerror or str(error))) from error
+    except Exception as error:  # torch and safetensors have no types of their own for these
+        text = str(error)
+        if "can't allocate memory" in text or "not enough memory" in text:
+            raise RunError(_memory(work)) from error
+        if type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in text or "iostream" in text:
+            raise RunError(_disk(work, text.splitlines()[0])) from error
+        raise
+
+
+def _memory(work: Path) -> str:
+    return (
+        f"out of memory while training; whole checkpoints in {work} are kept, and the same command goes on "
+        "from them. Free memory, or lower micro_batch_size or max_length, or set gradient_checkpointing"
+    )
+
+
+def _disk(work: Path, reason: str) -> str:
+    kept = "Whole checkpoints are kept; make room there, and the same command goes on"
+    return f"cannot write to {work}: {reason}. {kept}"
+
+
+@contextmanager
+def bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left, on stderr; yields ``advance(steps, total=None)``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    disable_progress_bar()
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+
+        def advance(steps: int, total: int | None = None) -> None:
+            progress.update(task, advance=steps, total=total)
+
+        yield advance
+
+
+def say(text: str) -> None:
+    """One line for the person watching."""
+    Console(stderr=True).print(text)
+
+
+def peak_memory(where: Hardware) -> int:
+    """Most bytes held so far: of the GPU where there is one, else of this process."""
+    if where.device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def summary(
+    trainer: Any, job: TrainJob, where: Hardware, *, shared: str, start: int, refused: tuple[Refused, ...]
+) -> TrainSummary:
+    """What came of a training that has reached its end."""
+    rows = job.log_rows()
+    return TrainSummary(
+        adapter=job.out,
+        examples=len(trainer.train_dataset),
+        steps=trainer.state.global_step,
+        seconds=rows[-1]["seconds"],
+        reference_seconds=0.0,
+        device=str(where),
+        shared_prefix=shared,
+        resumed_from=start,
+        peak_memory=peak_memory(where),
+        last=rows[-1],
+        refused=refused,
+    )
+
+
+def finish(
+    trainer: Any, job: TrainJob, result: TrainSummary, *, base: Path, name: str, profile: Path | None
+) -> TrainSummary:
+    """Save the adapter, give it its place, and return its summary. Raises RunError where the disk refuses."""
+    final = job.work / "final"
+    with clear_failures(job.work):
+        shutil.rmtree(final, ignore_errors=True)
+        save_adapter(trainer.model, final, base=base, name=name, profile=profile)
+    job.publish(final, result)
+    return result

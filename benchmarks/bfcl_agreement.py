@@ -1,0 +1,383 @@
+"""Does Strop's BFCL checker say what the official one says?
+
+    python benchmarks/bfcl_agreement.py [--per-category N] [--seed S] [--every K]
+
+Both judge the gold answers of every single-turn Python task and systematic mutations of them: names, missing,
+extra and reordered calls and arguments, values of other types, other spellings, other nesting, and random
+combinations. Compared are right or wrong, the error type, the argument or key it names and, for several
+calls, the gold call that found no match with the reason against each candidate. Prints the counts by category
+and error type and every difference; exits 1 if there is one. About a minute.
+
+Needs the official package, of which only the evaluator is imported: `pip install --no-deps
+bfcl-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, and its multi-turn parts are stood
+in for: a checked answer only asks the registry whether dots in function names were replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import random
+import re
+import sys
+import tempfile
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from strop.tools.bfcl import CATEGORIES, BfclCase, Fault, load_suite
+from strop.tools.bfcl.suite import gold_calls
+from strop.tools.spec import ToolCall
+
+Calls = tuple[ToolCall, ...]
+
+STAND_INS = (
+    "constants.model_config",
+    "eval_checker.agentic_eval.agentic_checker",
+    "eval_checker.eval_runner_helper",
+    "eval_checker.multi_turn_eval.multi_turn_checker",
+    "eval_checker.multi_turn_eval.multi_turn_utils",
+    "model_handler.base_handler",
+    "model_handler.utils",
+)
+"""Modules of the official package that its evaluator imports and a single-turn verdict never uses."""
+
+UNUSED_NAMES = (
+    "agentic_checker", "multi_turn_checker", "multi_turn_irrelevance_checker", "is_empty_execute_response",
+    "BaseHandler", "parse_prompt_variation_params",
+)  # fmt: skip
+
+
+class NativeCalls:
+    """Decodes a result as the official handlers of models with native function calling do."""
+
+    def decode_ast(self, result: Any, language: Any, has_tool_call_tag: bool) -> list[dict[str, Any]]:
+        del language, has_tool_call_tag
+        return [{name: json.loads(text) for name, text in call.items()} for call in result]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A verdict in the terms both sides have."""
+
+    error_type: str
+    """Empty where the answer is right."""
+    subject: str = ""
+    """Argument, key or function name; for several calls, the index of the gold call."""
+    candidates: tuple[Reason, ...] = ()
+
+
+Official = Callable[[BfclCase, Any], Reason]
+
+
+def load_official() -> Official:
+    """The official evaluator as a function. Raises ModuleNotFoundError where it is not installed."""
+    import_module("bfcl_eval")
+    # It makes its folders when imported; not beside the installed package.
+    os.environ["BFCL_PROJECT_ROOT"] = tempfile.mkdtemp(prefix="bfcl-agreement-")
+    for name in STAND_INS:
+        module = types.ModuleType(f"bfcl_eval.{name}")
+        module.__dict__.update(dict.fromkeys(UNUSED_NAMES))
+        module.__dict__["MODEL_CONFIG_MAPPING"] = {"strop": types.SimpleNamespace(underscore_to_dot=False)}
+        sys.modules.setdefault(module.__name__, module)
+    runner = import_module("bfcl_eval.eval_checker.eval_runner")
+    enums = import_module("bfcl_eval.constants.enums")
+    handler = NativeCalls()
+
+    def judge(case: BfclCase, result: Any) -> Reason:
+        entry = {"id": case.task.id, "function": list(case.functions)}
+        common = (handler, case.task.id, result)
+        if "relevance" in case.category:
+            said = runner._evaluate_single_relevance_entry(*common, entry, "strop", case.category)
+        else:
+            said = runner._evaluate_single_ast_entry(
+                *common, list(case.possible), entry, "strop", case.category,
+                enums.Language.PYTHON, enums.ReturnFormat.PYTHON,
+            )  # fmt: skip
+        return reason_of_official(said)
+
+    return judge
+
+
+NAMED = re.compile(r"(?:parameter|Function name):? ('[^']*'|\"[^\"]*\")")
+GOLD_INDEX = re.compile(r"for index (\d+) of possible answers")
+
+
+def reason_of_official(said: Mapping[str, Any]) -> Reason:
+    """What the official verdict says, read out of its messages; the last one decides."""
+    if said["valid"]:
+        return Reason("")
+    errors = said["error"]
+    if said["error_type"].endswith("cannot_find_match"):
+        subs = [sub for error in errors[1:] for sub in error.values()]
+        match = GOLD_INDEX.search(errors[0])
+        return Reason(
+            said["error_type"],
+            match.group(1) if match else "",
+            tuple(_simple_reason(sub["sub_error_type"], sub["sub_error"]) for sub in subs),
+        )
+    return _simple_reason(said["error_type"], errors)
+
+
+def _simple_reason(error_type: str, errors: Sequence[str]) -> Reason:
+    found = NAMED.search(errors[-1]) if errors else None
+    return Reason(error_type, found.group(1)[1:-1] if found else "")
+
+
+def reason_of_strop(fault: Fault | None) -> Reason:
+    """What Strop's verdict says; subjects the official messages do not name are left out."""
+    if fault is None:
+        return Reason("")
+    named = not fault.error_type.endswith(("list_dict_count", "unclear"))
+    candidates = tuple(reason_of_strop(candidate) for candidate in fault.candidates)
+    return Reason(fault.error_type, fault.subject if named else "", candidates)
+
+
+# --- mutations ---------------------------------------------------------------------------------------------
+
+
+def values_near(value: Any) -> Iterator[Any]:
+    """Values that a model might write instead, most of them wrong."""
+    yield from (
+        None,
+        "",
+        "x",
+        "null",
+        [],
+        {},
+        True,
+        False,
+        0,
+        1,
+        -1,
+        0.5,
+        [value],
+        [[value]],
+        {"value": value},
+    )
+    yield from (str(value), json.dumps(value), (10**400), [value, value], [None], [{}], [""], {"": ""})
+    if isinstance(value, str):
+        yield from _strings_near(value)
+    elif isinstance(value, bool):
+        yield from (not value, int(value), str(value).lower())
+    elif isinstance(value, int | float):
+        yield from (float(value), int(value), value + 1, -value, value / 3, f"{value:,}", f"{value}%")
+    elif isinstance(value, list):
+        yield from _lists_near(value)
+    elif isinstance(value, dict):
+        yield from _dicts_near(value)
+
+
+def _strings_near(value: str) -> Iterator[Any]:
+    yield from (value.upper(), value.lower(), value.title(), f" {value} ", value.replace(" ", ""))
+    yield from (
+        value.replace(" ", "_"),
+        value.replace(",", ""),
+        value.replace("'", '"'),
+        value.replace('"', "'"),
+    )
+    yield from (
+        f"{value}.",
+        f"*{value}*",
+        value.replace("-", "/"),
+        f"{value}!",
+        value[:-1],
+        value.split(" ")[0],
+    )
+    yield from (value + "é", value.replace("_", "^"), list(value), value.split(","), value.encode().hex())
+    if value.lstrip("-").isdigit():
+        yield from (int(value), float(value))
+
+
+def _lists_near(value: list[Any]) -> Iterator[Any]:
+    yield from (
+        value[::-1],
+        value[1:],
+        value[:-1],
+        value + value[:1],
+        [*value, None],
+        [*value, "x"],
+        sorted(value, key=str),
+    )
+    yield from (
+        [str(item) for item in value],
+        {str(k): v for k, v in enumerate(value)},
+        ", ".join(map(str, value)),
+    )
+    yield [float(item) if isinstance(item, int) else item for item in value]
+    yield [int(item) if isinstance(item, float) else item for item in value]
+    yield [item.upper() if isinstance(item, str) else item for item in value]
+    for index, item in enumerate(value[:3]):
+        for near in (None, "", True, [item], {}, *(_dicts_near(item) if isinstance(item, dict) else ())):
+            yield [*value[:index], near, *value[index + 1 :]]
+
+
+def _dicts_near(value: dict[str, Any]) -> Iterator[Any]:
+    yield from (list(value), list(value.values()), {**value, "unexpected": 1}, dict(reversed(value.items())))
+    yield {key.upper(): item for key, item in value.items()}
+    for key, item in value.items():
+        rest = {name: other for name, other in value.items() if name != key}
+        yield from (rest, {**rest, "unexpected": item}, {**rest, key.title(): item})
+        for near in (None, "", str(item), [item], {"x": item}, True, 1, 1.0, [], {}, item == item):
+            yield {**value, key: near}
+        if isinstance(item, str):
+            yield from ({**value, key: near} for near in (item.upper(), f"{item}, ", item[:-1]))
+
+
+def calls_near(call: ToolCall, case: BfclCase, possible: Mapping[str, Any]) -> Iterator[ToolCall]:
+    """One call, changed in its name, the set of its arguments, or one argument's value."""
+    name, arguments = call.name, dict(call.arguments)
+    tools = [function["name"] for function in case.functions]
+    names = (
+        name.upper(),
+        name.replace(".", "_"),
+        name.replace("_", "."),
+        name.split(".")[-1],
+        f"{name} ",
+        "",
+        *tools,
+    )
+    yield from (ToolCall(other, arguments) for other in names)
+    yield from (ToolCall(name, {}), ToolCall(name, dict(reversed(arguments.items()))))
+    yield from (
+        ToolCall(name, {**arguments, "unexpected": 1}),
+        ToolCall(name, {"unexpected": 1, **arguments}),
+    )
+    allowed: Mapping[str, Sequence[Any]] = possible[name]
+    for key in {**allowed, **_properties(case, name)}:
+        if key not in arguments:
+            for value in ("", None, 1, 1.5, "x", True, [], {}, *allowed.get(key, ())):
+                yield ToolCall(name, {**arguments, key: value})
+            continue
+        rest = {other: value for other, value in arguments.items() if other != key}
+        yield from (ToolCall(name, rest), ToolCall(name, {**rest, key.upper(): arguments[key]}))
+        for value in (*values_near(arguments[key]), *allowed.get(key, ())):
+            yield ToolCall(name, {**arguments, key: value})
+
+
+def _properties(case: BfclCase, name: str) -> Mapping[str, Any]:
+    documents = [function["parameters"] for function in case.functions if function["name"] == name]
+    found: Mapping[str, Any] = documents[0]["properties"]
+    return found
+
+
+def answers_near(case: BfclCase, rng: random.Random) -> Iterator[Calls]:
+    """The gold answer and its mutations: the list of calls changed, then one call, then several at once."""
+    gold = gold_calls(case.functions, case.possible)
+    yield from (
+        gold,
+        (),
+        gold[::-1],
+        gold[1:],
+        gold[:-1],
+        gold + gold[:1],
+        gold + gold[-1:],
+        (gold[0],) * len(gold),
+    )
+    yield from (gold[1:] + gold[:1], (*gold, ToolCall("unexpected", {})), (ToolCall(gold[0].name, {}), *gold))
+    near = [
+        tuple(calls_near(call, case, possible)) for call, possible in zip(gold, case.possible, strict=True)
+    ]
+    for index, calls in enumerate(near):
+        yield from ((*gold[:index], call, *gold[index + 1 :]) for call in calls)
+    for _ in range(20):
+        mixed = [rng.choice((call, *calls)) for call, calls in zip(gold, near, strict=True)]
+        first = mixed[0]
+        changed = {key: rng.choice(tuple(values_near(value))) for key, value in gold[0].arguments.items()}
+        kept = {key: value for key, value in first.arguments.items() if rng.random() < 0.6}
+        mixed[0] = ToolCall(first.name, kept | rng.choice(({}, changed)))
+        rng.shuffle(mixed)
+        yield tuple(mixed)
+
+
+def results_near(case: BfclCase, rng: random.Random) -> Iterator[tuple[Calls, str | None]]:
+    """Answers to judge: calls, or prose without any."""
+    yield from (((), ""), ((), None), ((), "I cannot help."), ((), "[]"), ((), "f(x=1)"))
+    if case.possible:
+        yield from ((calls, None) for calls in answers_near(case, rng))
+        return
+    for name in [function["name"] for function in case.functions] or ["anything"]:
+        call = ToolCall(name, {"x": 1})
+        yield from (((call,), None), ((call, call), "prose beside"), ((ToolCall(name, {}),), ""))
+
+
+# --- comparison --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the comparison found."""
+
+    answers: Counter[str]
+    """By category."""
+    verdicts: Counter[str]
+    """By official error type, '' for right."""
+    raised: Counter[str]
+    """Answers on which the official checker raised, by exception; Strop must find those wrong."""
+    differences: list[str]
+
+
+def compare(cases: Sequence[BfclCase], official: Official, *, seed: int = 0, every: int = 1) -> Tally:
+    """Judge every `every`-th mutation of every case by both."""
+    tally = Tally(Counter(), Counter(), Counter(), [])
+    for case in cases:
+        rng = random.Random(f"{seed} {case.task.id}")
+        start = rng.randrange(every)
+        for number, (calls, content) in enumerate(results_near(case, rng)):
+            if number % every == start:
+                _judge_both(case, calls, content, official, tally)
+    return tally
+
+
+def _judge_both(case: BfclCase, calls: Calls, content: str | None, official: Official, tally: Tally) -> None:
+    tally.answers[case.category] += 1
+    result: Any = [{call.name: json.dumps(dict(call.arguments))} for call in calls] or content or ""
+    ours = reason_of_strop(case.fault(calls, content))
+    try:
+        theirs = official(copy.copy(case), copy.deepcopy(result))
+    except (TypeError, AttributeError, OverflowError, KeyError) as error:
+        tally.raised[type(error).__name__] += 1
+        if not ours.error_type:
+            tally.differences.append(f"{case.task.id}: official raises {error!r}, Strop: right\n    {result}")
+        return
+    tally.verdicts[theirs.error_type] += 1
+    # What both see is compared as they see it: the verdict of `score` must not differ from the fault's.
+    if ours != theirs or case.score(calls, content).correct != (not theirs.error_type):
+        tally.differences.append(f"{case.task.id}: official {theirs}, Strop {ours}\n    {result}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--per-category", type=int, default=None, help="only the first N tasks of each category"
+    )
+    parser.add_argument("--every", type=int, default=1, help="only every K-th mutation")
+    parser.add_argument("--seed", type=int, default=0, help="of the random combinations")
+    options = parser.parse_args()
+    suite = load_suite(CATEGORIES, limit=options.per_category)
+    tally = compare(suite.cases, load_official(), seed=options.seed, every=options.every)
+    for title, counts in (
+        ("category", tally.answers),
+        ("official verdict", tally.verdicts),
+        ("official raised", tally.raised),
+    ):
+        print(f"\n{title}")
+        for name, count in counts.most_common():
+            print(f"  {count:8,}  {name or 'right'}")
+    for difference in tally.differences[:50]:
+        print(difference)
+    print(
+        f"\n{sum(tally.answers.values()):,} answers, {len(tally.differences):,} differences ({suite.version})"
+    )
+    return 1 if tally.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -292,7 +292,10 @@ class ModelStore:
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        console = self._console
+        if not console.is_terminal:
+            self._say(f"{what}: {total / 1e6:.0f} MB")
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task(what, total=total)
             yield lambda done: progress.update(task, completed=min(done, total))
 

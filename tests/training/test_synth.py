@@ -1,0 +1,186 @@
+"""Synthesised tasks: the gold is stated in the request, valid by the schema, and the same for a seed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from strop.tools.errors import UsageError
+from strop.tools.task import Gold, Task
+from strop.training.catalogue import load_catalogue
+from strop.training.synth import CATEGORIES, SOURCE, synthesise
+
+TASKS = synthesise(1500, 7)
+
+
+def question(task: Task) -> str:
+    return str(task.messages[0]["content"])
+
+
+def gold(task: Task) -> Gold:
+    assert task.gold is not None
+    return task.gold
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Strings and numbers inside an argument; booleans are said by the words around them."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    elif not isinstance(value, bool):
+        yield value
+
+
+def sayings() -> dict[str, set[str]]:
+    """Every way of saying a value that is not said as it is, over the whole catalogue."""
+    found: dict[str, set[str]] = {}
+    pools = load_catalogue().pools
+    rows = [entry for entries in pools.values() for entry in entries if not isinstance(entry, str)]
+    rows += [["celsius", "Celsius"], ["fahrenheit", "Fahrenheit"], ["kelvin", "Kelvin"]]
+    rows += [["male", "male", "man"], ["female", "female", "woman"]]
+    rows += [["pm2.5", "PM2.5"], ["pm10", "PM10"], ["no2", "NO2"], ["smog", "SMOG"], ["fog", "Fog"]]
+    for value, *said in rows:
+        found.setdefault(value, set()).update(said)
+    return found
+
+
+SAYINGS = sayings()
+
+
+def is_stated(value: Any, text: str) -> bool:
+    if isinstance(value, str):
+        return any(said in text for said in {value, *SAYINGS.get(value, ())})
+    percent = f"{value * 100:g}"
+    return f"{value}" in text or any(f"{percent}{mark}" in text for mark in ("%", " percent"))
+
+
+def test_the_categories_come_in_equal_numbers() -> None:
+    assert Counter(task.category for task in TASKS) == dict.fromkeys(CATEGORIES, 300)
+    assert {task.source for task in TASKS} == {SOURCE}
+    assert TASKS[0].id == "synth/simple/00000"
+
+
+def test_no_two_tasks_are_alike() -> None:
+    assert len({question(task) for task in TASKS}) == len(TASKS)
+    assert len({task.id for task in TASKS}) == len(TASKS)
+
+
+def test_calls_and_tools_are_as_many_as_the_category_says() -> None:
+    for task in TASKS:
+        calls, tools = len(gold(task).calls), len(task.tools)
+        assert len({tool.name for tool in task.tools}) == tools, task.id
+        match task.category:
+            case "simple":
+                assert (tools, calls) == (1, 1), task.id
+            case "multiple":
+                assert (2 <= tools <= 4, calls) == (True, 1), task.id
+            case "parallel":
+                assert (tools, 2 <= calls <= 4) == (1, True), task.id
+            case "parallel_multiple":
+                assert 2 <= tools <= 4, task.id
+                assert 2 <= len({call.name for call in gold(task).calls}) <= calls <= 4, task.id
+            case _:
+                assert (1 <= tools <= 3, calls) == (True, 0), task.id
+
+
+def test_gold_calls_are_valid_by_their_tools_schema() -> None:
+    for task in TASKS:
+        tools = {tool.name: tool for tool in task.tools}
+        for call in gold(task).calls:
+            schema = {**tools[call.name].parameters, "additionalProperties": False}
+            assert list(Draft202012Validator(schema).iter_errors(dict(call.arguments))) == [], task.id
+
+
+def test_every_value_of_a_gold_call_is_stated_in_the_question() -> None:
+    for task in TASKS:
+        for call in gold(task).calls:
+            for value in leaves(call.arguments):
+                assert is_stated(value, question(task)), (task.id, question(task), value)
+
+
+def test_no_call_is_asked_for_twice() -> None:
+    for task in TASKS:
+        calls = [json.dumps(call.to_json()) for call in gold(task).calls]
+        assert len(set(calls)) == len(calls), task.id
+
+
+def test_a_refusal_is_prose_that_names_what_is_missing() -> None:
+    refusals = [gold(task).response for task in TASKS if task.category == "irrelevance"]
+    assert all(text is not None and text.endswith(".") and "{" not in text for text in refusals)
+    assert len({text.split(" ")[0] for text in refusals if text}) >= 5
+    assert all(gold(task).response is None for task in TASKS if task.category != "irrelevance")
+
+
+def test_the_tool_that_is_missing_or_overlaps_is_not_on_offer() -> None:
+    catalogue = {tool.name: tool for tool in load_catalogue().tools}
+    for task in TASKS:
+        offered = {tool.name for tool in task.tools}
+        for name in offered:
+            assert not offered & set(catalogue[name].overlaps), task.id
+        if task.category == "irrelevance":
+            response = gold(task).response or ""
+            for name in offered:
+                assert f"can {catalogue[name].does}" not in response, task.id
+
+
+def test_text_has_no_leftover_markup() -> None:
+    for task in TASKS:
+        text = question(task)
+        assert not set("{}[]<>") & set(text), text
+        assert ".." not in text, text
+        assert "  " not in text, text
+        assert text[0].isupper() or not text[0].isalpha(), text
+        assert text.count('"') % 2 == 0, text
+
+
+def test_prompts_stay_small() -> None:
+    """About 4 characters a token: under 900 tokens at most, under 400 on average."""
+    sizes = [
+        len(json.dumps([tool.to_openai() for tool in task.tools])) + len(question(task)) for task in TASKS
+    ]
+    assert max(sizes) < 3600
+    assert sum(sizes) / len(sizes) < 1600
+
+
+def test_tasks_survive_a_file() -> None:
+    for task in TASKS[:50]:
+        again = Task.from_json(json.loads(json.dumps(task.to_json())))
+        assert again.to_json() == task.to_json()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(), st.integers(0, 60), st.integers(0, 60))
+def test_a_seed_decides_everything_and_more_tasks_only_add(seed: int, few: int, more: int) -> None:
+    assert synthesise(few, seed) == synthesise(few + more, seed)[:few]
+
+
+def test_seeds_differ() -> None:
+    assert [question(task) for task in synthesise(50, 1)] != [question(task) for task in synthesise(50, 2)]
+
+
+def test_only_the_categories_asked_for_are_made() -> None:
+    assert {task.category for task in synthesise(10, 0, ["parallel", "simple"])} == {"parallel", "simple"}
+
+
+@pytest.mark.parametrize(("n", "categories"), [(5, ["sequential"]), (5, []), (-1, None)])
+def test_nonsense_is_refused(n: int, categories: list[str] | None) -> None:
+    with pytest.raises(UsageError, match="categories are simple"):
+        synthesise(n, 0, categories)
+
+
+def test_a_list_keeps_quotation_marks_around_every_item() -> None:
+    looked_up = [call for task in TASKS for call in gold(task).calls if call.name == "dictionary_lookup"]
+    asked = " ".join(question(task) for task in TASKS)
+    assert looked_up
+    assert all(f'"{call.arguments["word"]}"' in asked for call in looked_up)
+    assert not any(f'"{call.arguments["word"]},' in asked for call in looked_up)

@@ -1,0 +1,92 @@
+"""What ``/metrics`` shows, in a registry of each app's own.
+
+strop_requests_total{route, status}      answered requests; 499: the client left before its answer
+strop_request_seconds{route}             from the first byte read to the last byte sent
+strop_requests_in_flight                 being answered now
+strop_tokens_total{kind}                 prompt, cached (of the prompt) and completion, drafts included
+strop_refinement_rounds_total            check turns asked
+strop_answers_total{stop_reason}         choices, by why their refinement stopped (off: there was none)
+strop_stream_errors_total                streams that broke after their status was sent
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from strop.agent.answer import Usage
+from strop.agent.server.reply import Choice
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+CLIENT_LEFT = 499
+"""nginx's word for a request whose client closed the connection; never seen by a client."""
+
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+
+class Metrics:
+    """The counters of one app."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = {"registry": self.registry}
+        self.requests = Counter("strop_requests", "Answered requests", ["route", "status"], **own)
+        self.seconds = Histogram(
+            "strop_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self.in_flight = Gauge("strop_requests_in_flight", "Requests being answered", **own)
+        self.tokens = Counter("strop_tokens", "Tokens", ["kind"], **own)
+        self.rounds = Counter("strop_refinement_rounds", "Check turns asked", **own)
+        self.answers = Counter("strop_answers", "Choices by stop reason", ["stop_reason"], **own)
+        self.stream_errors = Counter("strop_stream_errors", "Streams broken by an error", **own)
+
+    def answered(self, choices: Sequence[Choice], usage: Usage) -> None:
+        """Count one request's answers and what they cost."""
+        self.tokens.labels("prompt").inc(usage.prompt_tokens)
+        self.tokens.labels("cached").inc(usage.cached_tokens)
+        self.tokens.labels("completion").inc(usage.completion_tokens)
+        for choice in choices:
+            self.rounds.inc(choice.rounds)
+            self.answers.labels(choice.stop_reason.value).inc()
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+class Measured:
+    """ASGI middleware: counts and times every request, streams to their end."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, began = 500, time.perf_counter()
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            with self._metrics.in_flight.track_inprogress():
+                await self._app(scope, receive, observed)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - began)

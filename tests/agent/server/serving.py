@@ -1,0 +1,136 @@
+"""A scripted model behind the server, and a reader of its streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from strop.agent.answer import Answer, Answerer, StopReason, Usage
+from strop.agent.engines.base import Sampling
+from strop.agent.engines.scripted import Script, ScriptedEngine, ScriptedTemplate
+from strop.agent.policy import Policy
+from strop.agent.server.app import Served
+from strop.agent.server.protocol import RefineSetting
+from strop.tools.formats import FORMATS
+from strop.tools.spec import ToolCall
+from strop.tools.task import Task
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Current weather.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+LIMA = ToolCall("get_weather", {"city": "Lima"})
+OSLO = ToolCall("get_weather", {"city": "Ósló ☀"})
+ONE_CALL = FORMATS["fenced_json"].render([LIMA])
+TWO_CALLS = FORMATS["fenced_json"].render([LIMA, OSLO])
+
+
+def engine_that_says(*texts: str, **options: Any) -> ScriptedEngine:
+    """Every prompt is answered with one of `texts`."""
+    return ScriptedEngine(lambda _: list(texts), **options)
+
+
+def served_over(engine: ScriptedEngine, **options: Any) -> Served:
+    policy = Policy(engine, ScriptedTemplate(), name="test-model")
+    return Served(policy, **{"refiners": no_refiner, "created": 1_700_000_000, **options})
+
+
+def served(script: Script, **options: Any) -> Served:
+    return served_over(ScriptedEngine(script), **options)
+
+
+def no_refiner(setting: RefineSetting) -> Answerer:
+    raise AssertionError(f"nothing should be refined here, was asked for {setting!r}")
+
+
+@dataclass(frozen=True)
+class TwoRounds:
+    """Refines by asking again; says it took two rounds."""
+
+    policy: Policy
+    delay: float = 0.0
+    setting: RefineSetting = "adaptive"
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    async def answer(self, task: Task, sampling: Sampling) -> Answer:
+        await asyncio.sleep(self.delay)
+        answer = await self.policy.answer(task, sampling)
+        return replace(answer, usage=answer.usage + Usage(10, 5, 7), rounds=2, stop_reason=StopReason.EQUAL)
+
+
+def refined(engine: ScriptedEngine, *, delay: float = 0.0, **options: Any) -> Served:
+    policy = Policy(engine, ScriptedTemplate(), name="test-model")
+    refiners: Callable[[RefineSetting], Answerer] = lambda setting: TwoRounds(policy, delay, setting)  # noqa: E731
+    return Served(policy, refiners, refine="adaptive", **options)
+
+
+def ask(**fields: Any) -> dict[str, Any]:
+    """A request's body."""
+    return {"model": "test-model", "messages": [{"role": "user", "content": "Weather in Lima?"}], **fields}
+
+
+def events(stream: bytes) -> list[Any]:
+    """Objects of a stream of server-sent events; comments are left out, ``[DONE]`` stays a text."""
+    data = [
+        line.removeprefix("data: ") for line in stream.decode().split("\n\n") if line.startswith("data: ")
+    ]
+    return [text if text == "[DONE]" else json.loads(text) for text in data]
+
+
+def joined(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The choices of a reply whose chunks these are, with ids of calls taken out (they are random)."""
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in chunks:
+        for piece in chunk["choices"]:
+            choice = choices.setdefault(piece["index"], {"content": None, "calls": {}, "logprobs": None})
+            _add(choice, piece)
+    return [without_ids(choices[index]) for index in sorted(choices)]
+
+
+def _add(choice: dict[str, Any], piece: dict[str, Any]) -> None:
+    delta = piece["delta"]
+    if delta.get("content") is not None:
+        choice["content"] = (choice["content"] or "") + delta["content"]
+    for part in delta.get("tool_calls", ()):
+        call = choice["calls"].setdefault(part["index"], {"name": "", "arguments": ""})
+        call["id"] = part.get("id", call.get("id"))
+        call["name"] += part["function"].get("name", "")
+        call["arguments"] += part["function"].get("arguments", "")
+    if piece["finish_reason"] is not None:
+        assert "finish_reason" not in choice
+        choice["finish_reason"], choice["strop"] = piece["finish_reason"], piece["strop"]
+        choice["logprobs"] = piece["logprobs"]
+
+
+def without_ids(choice: dict[str, Any]) -> dict[str, Any]:
+    calls = [choice["calls"][index] for index in sorted(choice["calls"])]
+    assert all(call["id"].startswith("call_") and len(call["id"]) == 29 for call in calls)
+    assert len({call["id"] for call in calls}) == len(calls)
+    return {**choice, "calls": [(call["name"], call["arguments"]) for call in calls]}
+
+
+def whole(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    """The choices of a reply that was not streamed, as `joined` gives those of a stream."""
+    return [
+        {
+            "content": choice["message"]["content"],
+            "calls": [
+                (call["function"]["name"], call["function"]["arguments"])
+                for call in choice["message"].get("tool_calls", ())
+            ],
+            "finish_reason": choice["finish_reason"],
+            "strop": choice["strop"],
+            "logprobs": choice["logprobs"],
+        }
+        for choice in reply["choices"]
+    ]

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from strop.tools.errors import UsageError
+from strop.tools.errors import TooLongError, UsageError
 
 
 class FinishReason(StrEnum):
@@ -137,15 +137,15 @@ def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Samplin
         (sampling.n < 1, f"n must be at least 1, got {sampling.n}"),
         (not sampling.temperature >= 0, f"temperature must be 0 or more, got {sampling.temperature}"),
         (not 0 < sampling.top_p <= 1, f"top_p must lie in (0, 1], got {sampling.top_p}"),
-        (
-            len(prompt_ids) + sampling.max_tokens > info.context_length,
-            f"{len(prompt_ids)} prompt tokens and max_tokens={sampling.max_tokens} do not fit the context of "
-            f"{info.context_length} tokens of {info.model}; shorten the prompt or lower max_tokens",
-        ),
     )
     for wrong, message in problems:
         if wrong:
             raise UsageError(message)
+    if len(prompt_ids) + sampling.max_tokens > info.context_length:
+        raise TooLongError(
+            f"{len(prompt_ids)} prompt tokens and max_tokens={sampling.max_tokens} do not fit the context of "
+            f"{info.context_length} tokens of {info.model}; shorten the prompt or lower max_tokens"
+        )
 
 
 def check_stream(sampling: Sampling) -> None:

@@ -22,7 +22,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from strop.agent.chat import Ids, plain_messages, with_tools_in_system
 from strop.agent.engines.base import (
@@ -63,13 +63,12 @@ class Failure:
     after: str = ""
 
 
-Alternatives: TypeAlias = Sequence[str] | Sequence[tuple[str, float]]
-Entry: TypeAlias = str | Alternatives | Exception | Failure
+Entry: TypeAlias = str | Sequence[str | tuple[str, float]] | Exception | Failure
 """What a script says of one prompt: one answer, answers equally likely, answers with weights, or a failure.
 
 In an answer ``<|stop|>`` and ``<|end|>`` are the special ids; a missing end id is added.
 """
-Script: TypeAlias = Mapping[str | Ids, Entry] | Callable[[Ids], Entry | None]
+Script: TypeAlias = Mapping[Any, Entry] | Callable[[Ids], Entry | None]
 """Entry by prompt. A mapping's key is the prompt's ids, its whole text, or the content of its last turn; a
 function gets the prompt's ids, up to where the assistant begins to write, and returns None for a prompt it
 does not expect."""
@@ -263,7 +262,7 @@ def last_turn(prompt: Ids) -> str:
     return decode(prompt[begin:end], skip_special=True).partition("\n")[2] or decode(prompt)
 
 
-def _entry_of(script: Mapping[str | Ids, Entry], prompt: Ids) -> Entry | None:
+def _entry_of(script: Mapping[Any, Entry], prompt: Ids) -> Entry | None:
     for key in (prompt, decode(prompt), last_turn(prompt)):
         if key in script:
             return script[key]

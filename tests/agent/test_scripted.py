@@ -18,6 +18,7 @@ from strop.agent.engines.scripted import (
     SPECIAL_IDS,
     STOP_ID,
     Failure,
+    Script,
     ScriptedEngine,
     ScriptedTemplate,
     decode,
@@ -113,7 +114,8 @@ async def test_what_ends_a_sample() -> None:
 
 
 async def test_scripts_are_found_by_ids_text_last_turn_or_function() -> None:
-    for script in ({ASK: "a"}, {decode(ASK): "a"}, {"Is it raining?": "a"}, lambda ids: "a"):
+    scripts: list[Script] = [{ASK: "a"}, {decode(ASK): "a"}, {"Is it raining?": "a"}]
+    for script in [*scripts, lambda ids: "a" if ids == ASK else None]:
         [done] = await ScriptedEngine(script).generate(ASK, Sampling())
         assert decode(done.token_ids, skip_special=True) == "a"
     assert last_turn(ASK) == "Is it raining?"
@@ -121,7 +123,7 @@ async def test_scripts_are_found_by_ids_text_last_turn_or_function() -> None:
 
 async def test_unexpected_requests_are_refused_by_name() -> None:
     engine = ScriptedEngine({"Is it snowing?": "a"})
-    with pytest.raises(EngineError, match="nothing is scripted for the prompt that ends .*raining"):
+    with pytest.raises(EngineError, match=r"nothing is scripted for the prompt that ends .*raining"):
         await engine.generate(ASK, Sampling())
     with pytest.raises(EngineError, match="no scripted answer begins with 'b'"):
         await ScriptedEngine({ASK: "a"}).generate((*ASK, *b"b"), Sampling())
@@ -147,11 +149,10 @@ async def test_impossible_requests_are_usage_errors(sampling: Sampling, named: s
 
 async def test_failures_are_raised_and_streams_may_break_midway() -> None:
     engine = ScriptedEngine({ASK: Failure(EngineError("out of memory"), after="begin")})
-    seen = []
+    stream = engine.stream(ASK, Sampling())
+    assert decode((await anext(stream)).token_ids) == "begin"
     with pytest.raises(EngineError, match="out of memory"):
-        async for chunk in engine.stream(ASK, Sampling()):
-            seen.append(decode(chunk.token_ids))
-    assert seen == ["begin"]
+        await anext(stream)
     with pytest.raises(EngineError, match="out of memory"):
         await engine.generate(ASK, Sampling())
     with pytest.raises(EngineError, match="gone"):

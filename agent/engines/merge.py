@@ -1,0 +1,113 @@
+"""A LoRA adapter folded into its model: one checkpoint, as fast as the model alone.
+
+vLLM's LoRA kernels make the CPU build several times slower, so there an adapter is merged once and kept below
+the cache directory, keyed by the bytes of the adapter and the path of the model. Merging needs the model in
+memory, so it happens in a process of its own (``python -m strop.agent.engines.merge MODEL ADAPTER OUT``) that
+gives everything back when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from strop.tools.errors import DataError, ModelError
+from strop.tools.files import read_json
+
+KEPT = 2
+"""Merged checkpoints kept in the cache: each is as large as the model in float32, and every round of training
+makes another."""
+
+
+def require_adapter(adapter: Path) -> None:
+    """Raises ModelError where `adapter` is not a peft adapter directory."""
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / name).is_file():
+            raise ModelError(f"{adapter} is no adapter: it has no {name}")
+
+
+def adapter_rank(adapter: Path) -> int:
+    """Largest LoRA rank in the adapter. Raises ModelError where its configuration cannot be read."""
+    require_adapter(adapter)
+    try:
+        config = read_json(adapter / "adapter_config.json")
+        return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
+    except (DataError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{adapter}/adapter_config.json cannot be read: {error}") from error
+
+
+async def merged_checkpoint(model: Path, adapter: Path, cache: Path) -> Path:
+    """The checkpoint directory of `adapter` merged into `model` in float32, made where it does not exist yet.
+
+    Safe against kills and against two processes merging at once: the directory appears whole. Raises
+    ModelError where the two do not fit together.
+    """
+    require_adapter(adapter)
+    merged = cache / _key(model, adapter)
+    if not merged.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=cache, prefix=".merging-"))
+        try:
+            await _merge_in_subprocess(model, adapter, scratch)
+            if not merged.is_dir():  # else another process was faster
+                scratch.rename(merged)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    os.utime(merged)
+    _forget_old(cache)
+    return merged
+
+
+def _key(model: Path, adapter: Path) -> str:
+    digest = hashlib.sha256(str(model.resolve()).encode())
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        with (adapter / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:32]
+
+
+async def _merge_in_subprocess(model: Path, adapter: Path, out: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "strop.agent.engines.merge", str(model), str(adapter), str(out)),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if process.returncode:
+        lines = stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit status {process.returncode}, out of memory perhaps"
+        raise ModelError(f"adapter {adapter} cannot be merged into {model}: {reason}")
+
+
+def _forget_old(cache: Path) -> None:
+    """Delete all but the `KEPT` merged checkpoints used last; whoever has one open keeps its files."""
+    merged = [path for path in cache.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    for path in sorted(merged, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def merge(model: Path, adapter: Path, out: Path) -> None:
+    """Fill the existing directory `out` with the merged float32 weights and the model's other files."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    for file in model.iterdir():
+        if file.is_file() and not file.name.endswith((".safetensors", ".bin", ".index.json")):
+            shutil.copy2(file, out / file.name)
+    merged.save_pretrained(out)
+
+
+if __name__ == "__main__":
+    merge(*map(Path, sys.argv[1:4]))

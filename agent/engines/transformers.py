@@ -1,0 +1,376 @@
+"""transformers in this process: where vLLM cannot be installed, and as the reference vLLM is tested against.
+
+One thread owns the model. It takes whatever requests wait for the same adapter, pads their prompts on the
+left and decodes them together, one id a step, dropping rows as they end; requests that arrive meanwhile wait
+for the next batch. Correct before fast: no prefix cache, no paging.
+
+Not covered: models too large for one device. A seed repeats a sample as long as rounding in differently
+composed batches does not tip a draw: in float32 about never, in bfloat16 now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from strop.agent.engines.base import (
+    Chunk,
+    Completion,
+    EngineInfo,
+    FinishReason,
+    Sampling,
+    check_request,
+    check_stream,
+    unknown_adapter,
+)
+from strop.agent.engines.merge import require_adapter
+from strop.agent.engines.torch_sampling import draw, generator, left_padded
+from strop.tools.errors import EngineError, ModelError, StropError
+
+MAX_ROWS = 16
+"""Most samples decoded together; a single request with more of them still runs as one batch."""
+
+_GIVEN = "given"
+"""peft's name for the adapter the engine was started with."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """One sample as it grows."""
+
+    generator: Any
+    """torch.Generator of its own."""
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    reason: FinishReason | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A generation request, on its way through the thread."""
+
+    prompt_ids: list[int]
+    sampling: Sampling
+    adapter: str | None
+    """peft's name, None for the model as it is."""
+    deliver: Callable[[Chunk | list[Completion] | Exception], None]
+    stream: bool = False
+    cancelled: bool = False
+    """Set by the caller's thread, read by the model's."""
+    rows: list[_Row] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """Something else to be done in the thread that owns the model."""
+
+    run: Callable[[], Any]
+    deliver: Callable[[Any], None]
+
+
+class TransformersEngine:
+    """See the module. Made by `start`."""
+
+    def __init__(self, model: Any, tokenizer: Any, info: EngineInfo, *, end_ids: Sequence[int], given: bool):
+        """`model` is a causal LM, a ``PeftModel`` holding the adapter named "given" where `given`."""
+        self._model = model
+        self._tokenizer = tokenizer
+        self._info = info
+        self._end_ids = frozenset(end_ids)
+        self._default = _GIVEN if given else None
+        self._adapters: dict[str, str] = {}
+        self._loaded = 0
+        self._inbox: queue.Queue[_Job | _Call | None] = queue.Queue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="strop-transformers", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def start(
+        cls, model: Path, *, served_name: str, max_model_len: int, adapter: Path | None = None
+    ) -> Self:
+        """Load a checkpoint directory, with `adapter` as part of the model.
+
+        Raises EngineError where it cannot be loaded, ModelError for a bad adapter.
+        """
+        if adapter is not None:
+            require_adapter(adapter)
+        return await asyncio.to_thread(cls._load, model, served_name, max_model_len, adapter)
+
+    @classmethod
+    def _load(cls, path: Path, served_name: str, max_model_len: int, adapter: Path | None) -> Self:
+        import torch
+        import transformers
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        try:
+            model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise EngineError(f"transformers cannot load {path}: {_first_line(error)}") from error
+        end = model.generation_config.eos_token_id
+        end_ids = [] if end is None else end if isinstance(end, list) else [end]
+        if adapter is not None:
+            model = _with_adapter(model, _GIVEN, adapter)
+        detail = f"transformers {transformers.__version__}, {device}, {str(dtype).removeprefix('torch.')}"
+        info = EngineInfo("transformers", served_name, max_model_len, detail=detail)
+        return cls(model, tokenizer, info, end_ids=end_ids, given=adapter is not None)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
+    ) -> list[Completion]:
+        check_request(self._info, prompt_ids, sampling)
+        arrivals: asyncio.Queue[Any] = asyncio.Queue()
+        job = _Job(list(prompt_ids), sampling, self._peft_name(adapter), _to_loop(arrivals))
+        with self._submitted(job):
+            return _unwrapped(await arrivals.get())  # type: ignore[no-any-return]  # what a job without stream delivers
+
+    async def stream(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
+    ) -> AsyncIterator[Chunk]:
+        check_request(self._info, prompt_ids, sampling)
+        check_stream(sampling)
+        arrivals: asyncio.Queue[Any] = asyncio.Queue()
+        job = _Job(list(prompt_ids), sampling, self._peft_name(adapter), _to_loop(arrivals), stream=True)
+        with self._submitted(job):
+            while True:
+                chunk: Chunk = _unwrapped(await arrivals.get())
+                yield chunk
+                if chunk.finish_reason is not None:
+                    return
+
+    async def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], *, adapter: str | None = None
+    ) -> tuple[float, ...]:
+        prompt, completion, name = list(prompt_ids), list(completion_ids), self._peft_name(adapter)
+        check_request(self._info, [*prompt, *completion], Sampling(max_tokens=1))
+        scores: tuple[float, ...] = await self._in_thread(lambda: self._score(prompt, completion, name))
+        return scores
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        require_adapter(path)
+        self._loaded += 1
+        fresh = f"adapter_{self._loaded}"
+        await self._in_thread(lambda: self._load_adapter(fresh, path))
+        old, self._adapters[name] = self._adapters.get(name), fresh
+        if old is not None:
+            await self._in_thread(lambda: self._model.delete_adapter(old))
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._inbox.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._model = None
+
+    def _peft_name(self, adapter: str | None) -> str | None:
+        if self._closed:
+            raise EngineError("the transformers engine is closed")
+        if adapter is None:
+            return self._default
+        if adapter not in self._adapters:
+            raise unknown_adapter(adapter, self._adapters)
+        return self._adapters[adapter]
+
+    @contextmanager
+    def _submitted(self, job: _Job) -> Iterator[None]:
+        self._inbox.put(job)
+        try:
+            yield
+        finally:
+            job.cancelled = True  # means nothing to a job that is done
+
+    async def _in_thread(self, run: Callable[[], Any]) -> Any:
+        if self._closed:
+            raise EngineError("the transformers engine is closed")
+        arrivals: asyncio.Queue[Any] = asyncio.Queue()
+        self._inbox.put(_Call(run, _to_loop(arrivals)))
+        return _unwrapped(await arrivals.get())
+
+    # From here on everything runs in the thread that owns the model.
+
+    def _work(self) -> None:
+        waiting: deque[_Job | _Call | None] = deque()
+        while True:
+            waiting.append(waiting.popleft() if waiting else self._inbox.get())
+            while not self._inbox.empty():
+                waiting.append(self._inbox.get())
+            first = waiting.popleft()
+            if first is None:
+                _attempt(self._refuse, [left for left in waiting if left is not None])
+                return
+            if isinstance(first, _Call):
+                _attempt(first.run, [first], deliver_result=True)
+            else:
+                batch = _companions(first, waiting)
+                _attempt(partial(self._generate, batch), batch)
+
+    def _refuse(self) -> None:
+        raise EngineError("the transformers engine is closed")
+
+    def _generate(self, batch: Sequence[_Job]) -> None:
+        """Decode a batch to its end; rows that are done leave it."""
+        import torch
+
+        pairs = [(job, _Row(generator(job.sampling, i))) for job in batch for i in range(job.sampling.n)]
+        for job, row in pairs:
+            job.rows.append(row)
+        with torch.inference_mode(), self._using(batch[0].adapter):
+            ids, mask = left_padded([job.prompt_ids for job, _ in pairs], self._model.device)
+            cache: Any = None
+            while pairs:
+                step = self._model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                cache = step.past_key_values
+                for (job, row), logits in zip(pairs, step.logits[:, -1].float(), strict=True):
+                    self._extend(job, row, logits)
+                going = [at for at, (_, row) in enumerate(pairs) if row.reason is None]
+                if len(going) < len(pairs):
+                    pairs = [pairs[at] for at in going]
+                    keep = torch.tensor(going, device=mask.device, dtype=torch.long)
+                    mask = mask[keep]
+                    if pairs:
+                        cache.batch_select_indices(keep)
+                ids = torch.tensor([[row.ids[-1]] for _, row in pairs], device=mask.device)
+                mask = torch.cat([mask, mask.new_ones(len(pairs), 1)], dim=1)
+
+    def _extend(self, job: _Job, row: _Row, logits: Any) -> None:
+        """Draw one id; tell the caller what there is to tell."""
+        sampling = job.sampling
+        if job.cancelled:
+            row.reason = FinishReason.ABORT
+            return
+        index = draw(logits, sampling, row.generator)
+        row.ids.append(index)
+        row.logprobs.append(float(logits.log_softmax(-1)[index]))
+        if index in self._end_ids or index in sampling.stop_token_ids or self._hits_stop(row, sampling):
+            row.reason = FinishReason.STOP
+        elif len(row.ids) >= sampling.max_tokens:
+            row.reason = FinishReason.LENGTH
+        if job.stream:
+            job.deliver(Chunk((index,), row.reason))
+        elif all(other.reason is not None for other in job.rows):
+            job.deliver([_completion(done, sampling) for done in job.rows])
+
+    def _hits_stop(self, row: _Row, sampling: Sampling) -> bool:
+        if not sampling.stop:
+            return False
+        text = self._tokenizer.decode(row.ids, clean_up_tokenization_spaces=False)
+        return any(stop in text for stop in sampling.stop)
+
+    def _score(self, prompt: list[int], completion: list[int], adapter: str | None) -> tuple[float, ...]:
+        import torch
+
+        if not completion:
+            return ()
+        with torch.inference_mode(), self._using(adapter):
+            ids = torch.tensor([[*prompt, *completion]], device=self._model.device)
+            logits = self._model(input_ids=ids, logits_to_keep=len(completion) + 1).logits[0, :-1].float()
+            wanted = ids[0, len(prompt) :, None]
+            return tuple(logits.log_softmax(-1).gather(1, wanted)[:, 0].tolist())
+
+    def _load_adapter(self, name: str, path: Path) -> None:
+        if hasattr(self._model, "peft_config"):
+            try:
+                self._model.load_adapter(str(path), adapter_name=name)
+            except (ValueError, RuntimeError, OSError) as error:
+                raise ModelError(f"adapter {path} does not fit the model: {_first_line(error)}") from error
+        else:
+            self._model = _with_adapter(self._model, name, path)
+
+    @contextmanager
+    def _using(self, adapter: str | None) -> Iterator[None]:
+        if not hasattr(self._model, "peft_config"):
+            yield
+        elif adapter is None:
+            with self._model.disable_adapter():
+                yield
+        else:
+            self._model.set_adapter(adapter)
+            yield
+
+
+def _with_adapter(model: Any, name: str, path: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(path), adapter_name=name).eval()
+    except (ValueError, RuntimeError, OSError, json.JSONDecodeError) as error:
+        raise ModelError(f"adapter {path} does not fit the model: {_first_line(error)}") from error
+
+
+def _companions(first: _Job, waiting: deque[_Job | _Call | None]) -> list[_Job]:
+    """`first` and those that wait for the same adapter, up to `MAX_ROWS` rows; taken out of `waiting`."""
+    batch, rows = [first], first.sampling.n
+    for other in list(waiting):
+        fits = isinstance(other, _Job) and other.adapter == first.adapter
+        if isinstance(other, _Job) and fits and rows + other.sampling.n <= MAX_ROWS:
+            batch.append(other)
+            rows += other.sampling.n
+            waiting.remove(other)
+    return batch
+
+
+def _attempt(
+    run: Callable[[], Any], waiters: Sequence[_Job | _Call], *, deliver_result: bool = False
+) -> None:
+    """Run; whoever waits gets the result or the error, classified."""
+    try:
+        result = run()
+    except StropError as error:
+        outcome: Any = error
+    except Exception as error:  # noqa: BLE001  # the thread must outlive a failed batch, whose callers are told
+        outcome = EngineError(f"transformers failed: {_first_line(error)}")
+        outcome.__cause__ = error
+    else:
+        outcome = result
+        if not deliver_result:
+            return
+    for waiter in waiters:
+        waiter.deliver(outcome)
+
+
+def _to_loop(arrivals: asyncio.Queue[Any]) -> Callable[[Any], None]:
+    """Put into an asyncio queue from another thread; a loop that is gone wants nothing any more."""
+    loop = asyncio.get_running_loop()
+
+    def deliver(item: Any) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(arrivals.put_nowait, item)
+
+    return deliver
+
+
+def _unwrapped(item: Any) -> Any:
+    if isinstance(item, Exception):
+        raise item
+    return item
+
+
+def _completion(row: _Row, sampling: Sampling) -> Completion:
+    logprobs = tuple(row.logprobs) if sampling.logprobs else None
+    return Completion(tuple(row.ids), row.reason or FinishReason.ABORT, logprobs)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

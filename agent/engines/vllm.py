@@ -1,0 +1,328 @@
+"""vLLM in this process; its CPU build and its GPU build by the same code.
+
+The engine proper runs in worker processes that vLLM spawns, so the main module of whoever starts one must be
+guarded by ``if __name__ == "__main__"``.
+
+What differs on CPUs, each because it was measured or crashed otherwise:
+
+- all cores are bound (vLLM leaves one idle by default), unless ``VLLM_CPU_OMP_THREADS_BIND`` is set;
+- float32, unless the CPU multiplies bfloat16 matrices in hardware (``amx_bf16``);
+- no chunked prefill: a seeded request whose prompt is prefilled in chunks brings vLLM 0.32's CPU engine down;
+- eager mode: compiling takes longer than most runs;
+- an adapter given at start is merged into the model (see `merge`).
+
+Not covered: pipelines over several machines, quantisation, and models that take more than text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from strop.agent.engines.base import (
+    Chunk,
+    Completion,
+    EngineInfo,
+    FinishReason,
+    Sampling,
+    check_request,
+    check_stream,
+    unknown_adapter,
+)
+from strop.agent.engines.merge import adapter_rank, merged_checkpoint, require_adapter
+from strop.tools.errors import EngineError, UsageError
+
+KV_CACHE_GIB = 2
+"""CPU memory for keys and values, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Largest ranks vLLM can be started with."""
+_HINT = "set VLLM_LOGGING_LEVEL=INFO and start again to see what happened"
+
+
+class VllmEngine:
+    """See the module. Made by `start`."""
+
+    def __init__(self, engine: Any, info: EngineInfo, *, given: Any = None, hot_adapters: bool = False):
+        """`engine` is an ``AsyncLLM``; `given` the ``LoRARequest`` every request without an adapter uses."""
+        self._engine = engine
+        self._info = info
+        self._given = given
+        self._hot_adapters = hot_adapters
+        self._adapters: dict[str, Any] = {}
+        self._adapter_ids = itertools.count(2)
+        self._request_ids = itertools.count()
+        self._closed = False
+
+    @classmethod
+    async def start(
+        cls,
+        model: Path,
+        *,
+        served_name: str,
+        max_model_len: int,
+        adapter: Path | None = None,
+        max_lora_rank: int = 0,
+        engine_args: Mapping[str, Any] | None = None,
+        cache: Path,
+    ) -> Self:
+        """Start vLLM on a checkpoint directory.
+
+        `adapter` becomes part of the model; `max_lora_rank` above 0 allows `load_adapter` up to that rank;
+        `engine_args` go to ``AsyncEngineArgs`` as they are and win; `cache` is where merged checkpoints lie.
+        Raises EngineError where vLLM does not start, ModelError for a bad adapter.
+        """
+        set_environment()
+        import vllm
+        from vllm.platforms import current_platform
+
+        on_cpu = bool(current_platform.is_cpu())
+        if adapter is not None:
+            require_adapter(adapter)
+        if adapter is not None and on_cpu:
+            model, adapter = await merged_checkpoint(model, adapter, cache), None
+        if adapter is not None:
+            max_lora_rank = max(max_lora_rank, adapter_rank(adapter))
+        arguments = _arguments(model, max_model_len, on_cpu=on_cpu, max_lora_rank=max_lora_rank)
+        arguments |= engine_args or {}
+        given = None if adapter is None else _lora_request("given", 1, adapter)
+        engine = _start(arguments)
+        device = "CPU" if on_cpu else current_platform.get_device_name()
+        dtype = str(engine.model_config.dtype).removeprefix("torch.")
+        detail = f"vLLM {vllm.__version__}, {device}, {dtype}"
+        info = EngineInfo("vllm", served_name, engine.model_config.max_model_len, detail=detail)
+        return cls(engine, info, given=given, hot_adapters=max_lora_rank > 0)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    async def generate(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
+    ) -> list[Completion]:
+        check_request(self._info, prompt_ids, sampling)
+        parameters = _parameters(sampling, stream=False)
+        async with aclosing(self._outputs(prompt_ids, parameters, adapter)) as outputs:
+            async for output in outputs:
+                if output.finished:
+                    return [
+                        _completion(sample, sampling, output.num_cached_tokens or 0)
+                        for sample in sorted(output.outputs, key=lambda sample: sample.index)
+                    ]
+        raise EngineError(f"vLLM ended a request without an answer; {_HINT}")
+
+    async def stream(
+        self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
+    ) -> AsyncIterator[Chunk]:
+        check_request(self._info, prompt_ids, sampling)
+        check_stream(sampling)
+        parameters = _parameters(sampling, stream=True)
+        async with aclosing(self._outputs(prompt_ids, parameters, adapter)) as outputs:
+            async for output in outputs:
+                [sample] = output.outputs
+                reason = _finish_reason(sample.finish_reason) if output.finished else None
+                yield Chunk(tuple(sample.token_ids), reason, output.num_cached_tokens or 0)
+
+    async def score(
+        self, prompt_ids: Sequence[int], completion_ids: Sequence[int], *, adapter: str | None = None
+    ) -> tuple[float, ...]:
+        """See `Engine.score`. Computes the logits of the whole prompt: about 8 bytes x vocabulary a token."""
+        from vllm import SamplingParams
+
+        ids = (*prompt_ids, *completion_ids)
+        check_request(self._info, ids, Sampling(max_tokens=1))
+        if not completion_ids:
+            return ()
+        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        scores: tuple[float, ...] = ()
+        async with aclosing(self._outputs(ids, parameters, adapter)) as outputs:
+            async for output in outputs:
+                if output.prompt_logprobs:
+                    rows = output.prompt_logprobs[len(prompt_ids) : len(ids)]
+                    scores = tuple(row[i].logprob for row, i in zip(rows, completion_ids, strict=True))
+        return scores
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        self._check_open()
+        rank = adapter_rank(path)
+        if not self._hot_adapters:
+            raise EngineError(
+                f"adapter {path} cannot be loaded into a running engine that was started without room for "
+                "adapters: start it with the adapter, or with max_lora_rank"
+            )
+        request = _lora_request(name, next(self._adapter_ids), path)
+        try:
+            await self._engine.add_lora(request)
+        except Exception as error:
+            raise EngineError(f"vLLM refused adapter {path} of rank {rank}: {_first_line(error)}") from error
+        old = self._adapters.pop(name, None)
+        self._adapters[name] = request
+        if old is not None:
+            await self._engine.remove_lora(old.lora_int_id)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._engine.shutdown()
+            self._engine = None  # its finaliser fails once the interpreter is half gone
+
+    async def _outputs(
+        self, prompt_ids: Sequence[int], parameters: Any, adapter: str | None
+    ) -> AsyncGenerator[Any, None]:
+        """vLLM's ``RequestOutput``s; leaving early aborts the request."""
+        self._check_open()
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(prompt_ids)},
+            parameters,
+            request_id=f"strop-{next(self._request_ids)}",
+            lora_request=self._lora_of(adapter),
+        )
+        try:
+            async for output in outputs:
+                yield output
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise self._classified(error) from error
+        finally:
+            await outputs.aclose()
+
+    def _classified(self, error: Exception) -> Exception:
+        if self._engine is None or self._engine.errored:
+            return EngineError(f"vLLM died ({_first_line(error)}); {_HINT}")
+        if isinstance(error, ValueError):
+            return UsageError(f"vLLM refused the request: {_first_line(error)}")
+        return EngineError(f"vLLM failed on a request: {_first_line(error)}; {_HINT}")
+
+    def _lora_of(self, adapter: str | None) -> Any:
+        if adapter is None:
+            return self._given
+        if adapter not in self._adapters:
+            raise unknown_adapter(adapter, self._adapters)
+        return self._adapters[adapter]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineError("the vLLM engine is closed")
+
+
+def set_environment() -> None:
+    """What vLLM reads from the environment when it is imported or starts; what the user set stays."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if cores:
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(KV_CACHE_GIB))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about how it was built
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Processes started meanwhile print no Python or torch warnings, unless the user asked for some."""
+    quiet = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    added = {name: value for name, value in quiet.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _arguments(model: Path, max_model_len: int, *, on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "model": str(model),
+        "max_model_len": max_model_len,
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if on_cpu:
+        arguments |= {
+            "dtype": cpu_dtype(),
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(4096, max_model_len),
+            "max_num_seqs": 32,
+        }
+    if max_lora_rank:
+        rank = next((rank for rank in _RANKS if rank >= max_lora_rank), None)
+        if rank is None:
+            raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}, not {max_lora_rank}")
+        arguments |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 1}
+    return arguments
+
+
+def cpu_dtype(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """``bfloat16`` where this CPU multiplies such matrices in hardware, else ``float32``, which is faster."""
+    try:
+        return "bfloat16" if "amx_bf16" in cpuinfo.read_text() else "float32"
+    except OSError:
+        return "float32"
+
+
+def _start(arguments: Mapping[str, Any]) -> Any:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    try:
+        engine_args = AsyncEngineArgs(**arguments)
+    except TypeError as error:
+        raise UsageError(f"vLLM does not know an engine argument: {_first_line(error)}") from error
+    try:
+        with _quiet_children():
+            return AsyncLLM.from_engine_args(engine_args)
+    except Exception as error:
+        raise EngineError(f"vLLM did not start: {_first_line(error)}; {_HINT}") from error
+
+
+def _lora_request(name: str, number: int, path: Path) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(name, number, str(path.resolve()))
+
+
+def _parameters(sampling: Sampling, *, stream: bool) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        n=sampling.n,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop=list(sampling.stop),
+        stop_token_ids=list(sampling.stop_token_ids),
+        logprobs=0 if sampling.logprobs else None,
+        detokenize=bool(sampling.stop),
+        include_stop_str_in_output=True,
+        output_kind=RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _completion(sample: Any, sampling: Sampling, cached_tokens: int) -> Completion:
+    ids = tuple(sample.token_ids)
+    logprobs = None
+    if sampling.logprobs:
+        logprobs = tuple(row[i].logprob for row, i in zip(sample.logprobs, ids, strict=True))
+    return Completion(ids, _finish_reason(sample.finish_reason), logprobs, cached_tokens)
+
+
+def _finish_reason(reason: str | None) -> FinishReason:
+    try:
+        return FinishReason(reason or "abort")
+    except ValueError:
+        raise EngineError(f"vLLM gave up a request ({reason}); {_HINT}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    """The most telling single line: pydantic's errors put theirs second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]

@@ -1,0 +1,89 @@
+"""The check turn: what the model is asked of its own draft, and how its answer to that is read.
+
+The check is one user turn appended to the ids before it. The model either stops, with the stop token where
+one was trained, else with the stop text as its first word, or writes a whole new answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from strop.agent.answer import Draft
+from strop.agent.engines.base import FinishReason
+from strop.tools.errors import UsageError
+from strop.tools.judge import validate_call
+from strop.tools.spec import ToolSpec
+
+STOP_TEXT = "DONE"
+"""Default of `check_text`; a catalogue entry may name another word."""
+ADAPTIVE_ROUNDS = 4
+"""Most check turns of adaptive refinement. Ours: neither paper states one."""
+
+_FIRST_WORD = re.compile(r"[^\w]*([\w-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RefineSetting:
+    """How much refinement an answer gets."""
+
+    rounds: int
+    """Most check turns; 0 is no refinement."""
+    adaptive: bool = True
+    """Whether equal drafts and cycles end it too. If not, exactly `rounds` checks are asked unless the model
+    stops or the budget ends."""
+
+    def __str__(self) -> str:
+        """What `parse_refine` reads back, where `rounds` is the default."""
+        return "off" if not self.rounds else "adaptive" if self.adaptive else str(self.rounds)
+
+
+OFF = RefineSetting(0)
+ADAPTIVE = RefineSetting(ADAPTIVE_ROUNDS)
+
+
+def parse_refine(text: str) -> RefineSetting:
+    """Read ``off``, ``adaptive`` or a number of rounds. Raises UsageError for anything else."""
+    word = text.strip().lower()
+    if word in ("off", "0"):
+        return OFF
+    if word == "adaptive":
+        return ADAPTIVE
+    if word.isascii() and word.isdigit() and len(word) <= 2:
+        return RefineSetting(int(word), adaptive=False)
+    raise UsageError(f"refine {text!r}: want 'off', 'adaptive' or a number of rounds from 1 to 99")
+
+
+def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
+    """The check turn's text; `problems` are sentences about the last draft, named before the question."""
+    found = "".join(f"\n- {problem}" for problem in problems)
+    named = f"Your answer has these problems:{found}\n" if problems else ""
+    return (
+        f"{named}Check your answer against my request and the tools. Is there one call for everything I "
+        "asked for and no call too many, is each tool the right one, is each value what I said? "
+        "If no tool fits, there must be no call. "
+        f"If your answer is right, reply with the one word {stop_text}. "
+        "If not, reply with the whole corrected answer and nothing else."
+    )
+
+
+def says_stop(text: str, stop_text: str = STOP_TEXT) -> bool:
+    """Whether the reply to a check begins with the stop text: its first word, case and punctuation aside."""
+    match = _FIRST_WORD.match(text)
+    return match is not None and match[1].casefold() == stop_text.casefold()
+
+
+def problems_of(draft: Draft, tools: Iterable[ToolSpec]) -> list[str]:
+    """What can be said against a draft without knowing what is right; empty for a sound one."""
+    if draft.finish_reason is not FinishReason.STOP:
+        return ["It was cut off before its end."]
+    if draft.problem:
+        return [f"It cannot be read as a call: {draft.problem}"]
+    offered = tuple(tools)
+    return [problem for call in draft.calls for problem in validate_call(call, offered)]
+
+
+def is_readable(draft: Draft) -> bool:
+    """Whether a draft may be served: ended by itself, and read without a problem."""
+    return draft.problem is None and draft.finish_reason is FinishReason.STOP

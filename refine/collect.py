@@ -1,0 +1,243 @@
+"""Tasks in, preference pairs out: sample, search, pair; see `strop.refine.store` for the files.
+
+All tasks of a stage run concurrently over one engine. A kill loses the samples and trees in flight and
+nothing else. With an engine that honours seeds, equal arguments give equal bytes in pairs.jsonl, interrupted
+or not: every task has its own random numbers, and pairs are ordered by task, not by who finished first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from strop.agent.chat import Template
+from strop.agent.engines.base import Sampling
+from strop.agent.policy import Policy
+from strop.refine.deficiency import Deficiency, Selection, diagnose, summarise, unsampled
+from strop.refine.gate import GateConfig, GateReport, gate
+from strop.refine.golden import gold_answer
+from strop.refine.pairs import GoldUse, PreferencePair, candidates, verdict_name
+from strop.refine.sample import sample_of
+from strop.refine.search import SearchConfig, search
+from strop.refine.store import CollectionDir, Diagnosis, diagnosis_row
+from strop.tools.errors import StropError, TooLongError
+from strop.tools.files import write_json, write_jsonl
+from strop.tools.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class CollectConfig:
+    """How to collect. The defaults are for minutes on two CPU cores; give GPUs more of everything."""
+
+    samples: int = 4
+    """k: answers sampled of every task to find deficiencies, and to start its tree from; ≥ 1."""
+    temperature: float = 1.0
+    """Of those samples."""
+    top_p: float = 1.0
+    """Of those samples."""
+    seed: int = 0
+    search: SearchConfig = field(default_factory=SearchConfig)
+    gold: GoldUse = GoldUse.UNSOLVED
+    """When the gold answer may be the chosen one."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    concurrency: int = 8
+    """Tasks in flight at once; each has up to `samples` or `search.width` answers in flight."""
+
+    def sampled_with(self) -> dict[str, Any]:
+        """What a collection's samples and trees depend on; the rest may change when one is resumed."""
+        return {
+            "samples": self.samples,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+            "search": asdict(self.search),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSummary:
+    """summary.json."""
+
+    tasks: int
+    searched: int
+    """Tasks in the band or unsolved."""
+    pairs: int
+    by_kind: dict[str, int]
+    by_source: dict[str, int]
+    """Chosen side from the ``policy`` or from ``gold``."""
+    by_category: dict[str, int]
+    by_error: dict[str, int]
+    """Pairs by the rejected side's error."""
+    refused: dict[str, int]
+    """Candidates by `Refusal`."""
+    tasks_without_candidates: int
+    """Searched tasks all of whose answers are worth the same."""
+    deficiencies: dict[str, dict[str, Any]]
+    """`summarise`'s table."""
+    generated_tokens: int
+    """Ids sampled in both stages, earlier starts included."""
+    pairs_per_1000_tokens: float
+    seconds: float
+    """Of this start."""
+
+
+async def collect(tasks: Sequence[Task], policy: Policy, config: CollectConfig, out: Path) -> CollectSummary:
+    """Sample, search, pair; writes DIR and returns what summary.json says.
+
+    Going on after an interruption is calling it again. Raises UsageError where DIR was begun with other
+    settings or tasks, EngineError where the engine fails, RunError where the disk refuses.
+    """
+    started = time.monotonic()
+    store = CollectionDir(out)
+    model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
+    store.claim({**model, **config.sampled_with()})
+    diagnoses = await _sample_all(tasks, policy, config, store)
+    searched = [task for task in tasks if diagnoses[task.id].deficiency.selection.searched]
+    await _search_all(searched, policy, config, store, diagnoses)
+    pairs, report, tree_tokens = _pair_all(searched, policy.template, config, store)
+    write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
+    rows = [diagnoses[task.id] for task in tasks]
+    sampled = sum(len(s.ids) for row in rows if not row.deficiency.selection.searched for s in row.samples)
+    seconds = time.monotonic() - started
+    summary = _summary([row.deficiency for row in rows], pairs, report, sampled + tree_tokens, seconds)
+    write_json(store.summary, asdict(summary))
+    return summary
+
+
+async def _sample_all(
+    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir
+) -> dict[str, Diagnosis]:
+    """Stage 1: every task's diagnosis, those of earlier starts included."""
+    known = store.diagnoses(tasks)
+    with store.diagnosis_log() as log:
+
+        async def one(task: Task) -> None:
+            known[task.id] = await _diagnose(task, policy, config)
+            log.write(diagnosis_row(task, known[task.id]))
+
+        missing = [task for task in tasks if task.id not in known]
+        await _run("finding deficiencies", missing, one, config.concurrency, len(tasks))
+    return known
+
+
+async def _diagnose(task: Task, policy: Policy, config: CollectConfig) -> Diagnosis:
+    """Sample one task k times and judge the answers."""
+    if task.gold is None:
+        return Diagnosis(unsampled(task, Selection.NO_GOLD), ())
+    sampling = Sampling(
+        max_tokens=config.search.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        n=config.samples,
+        seed=zlib.crc32(f"{config.seed}/{task.id}".encode()) >> 1,
+        logprobs=True,
+    )
+    try:
+        drafts = await policy.sample(task, sampling)
+    except TooLongError:
+        return Diagnosis(unsampled(task, Selection.NO_ROOM), ())
+    samples = tuple(sample_of(task, draft) for draft in drafts)
+    return Diagnosis(diagnose(task, samples), samples)
+
+
+async def _search_all(
+    tasks: Sequence[Task],
+    policy: Policy,
+    config: CollectConfig,
+    store: CollectionDir,
+    diagnoses: dict[str, Diagnosis],
+) -> None:
+    """Stage 2: a tree file for every searched task."""
+
+    async def one(task: Task) -> None:
+        samples = diagnoses[task.id].samples
+        store.write_tree(await search(task, policy, samples, config.search, seed=config.seed))
+
+    missing = [task for task in tasks if not store.tree_file(task.id).exists()]
+    await _run("searching", missing, one, config.concurrency, len(tasks))
+
+
+async def _run(
+    title: str, tasks: Sequence[Task], work: Callable[[Task], Awaitable[None]], limit: int, total: int
+) -> None:
+    """`work` on all tasks, `limit` at a time, under a progress bar of `total`. The first failure cancels the
+    rest and is raised as itself where it is a StropError.
+    """
+    gateway = asyncio.Semaphore(limit)
+    with _progress() as progress:
+        bar = progress.add_task(title, total=total, completed=total - len(tasks))
+
+        async def run(task: Task) -> None:
+            async with gateway:
+                await work(task)
+            progress.advance(bar)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(run(task))
+        except ExceptionGroup as failures:
+            expected, unexpected = failures.split(StropError)
+            if expected is None or unexpected is not None:
+                raise
+            raise _first(expected) from failures
+
+
+def _first(failures: ExceptionGroup[StropError]) -> StropError:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _pair_all(
+    tasks: Sequence[Task], template: Template, config: CollectConfig, store: CollectionDir
+) -> tuple[list[PreferencePair], GateReport, int]:
+    """Stage 3: accepted pairs by task id, the gate's report, and the ids generated for the trees."""
+    tokens = 0
+    by_task: dict[str, list[PreferencePair]] = {}
+    for task in sorted(tasks, key=lambda task: task.id):
+        tree = store.read_tree(task.id)
+        tokens += tree.generated_tokens
+        by_task[task.id] = candidates(tree, template, gold_answer(task, template), config.gold)
+    pairs, report = gate(by_task, config.gate, template.end_ids)
+    return pairs, report, tokens
+
+
+def _summary(
+    rows: Sequence[Deficiency],
+    pairs: Sequence[PreferencePair],
+    report: GateReport,
+    tokens: int,
+    seconds: float,
+) -> CollectSummary:
+    def count(name: Callable[[PreferencePair], str]) -> dict[str, int]:
+        return dict(sorted(Counter(name(pair) for pair in pairs).items()))
+
+    return CollectSummary(
+        tasks=len(rows),
+        searched=sum(row.selection.searched for row in rows),
+        pairs=len(pairs),
+        by_kind=count(lambda pair: str(pair.kind)),
+        by_source=count(lambda pair: pair.source),
+        by_category=count(lambda pair: pair.category or "uncategorised"),
+        by_error=count(lambda pair: verdict_name(pair.rejected.outcome)),
+        refused={str(reason): number for reason, number in sorted(report.refused.items())},
+        tasks_without_candidates=report.empty_tasks,
+        deficiencies=summarise(rows),
+        generated_tokens=tokens,
+        pairs_per_1000_tokens=round(1000 * len(pairs) / tokens, 3) if tokens else 0.0,
+        seconds=round(seconds, 1),
+    )

@@ -1,0 +1,141 @@
+"""The quality gate between candidate pairs and training: what may be learned from, and why the rest may not.
+
+Every candidate is either accepted or counted in the `GateReport` under one `Refusal`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from strop.refine.pairs import PairKind, PreferencePair, Side
+from strop.tools.canonical import canonical
+from strop.tools.verdict import ErrorKind
+
+
+class Refusal(StrEnum):
+    """Why a candidate is not trained on; the first that applies, in this order."""
+
+    EMPTY = "empty"
+    """One side continues the shared context by nothing: it is the beginning of the other."""
+    INCOMPLETE = "incomplete"
+    """A side of a full pair was cut off, or does not end by an end-of-turn id."""
+    CHOSEN_FAILS = "chosen_fails"
+    """The chosen side's best answer is wrong."""
+    REJECTED_PASSES = "rejected_passes"
+    """The rejected side can still end in a right answer."""
+    MARGIN = "margin"
+    """The values are too close."""
+    LENGTH = "length"
+    """A side would not fit the trainer's sequence length."""
+    CONFLICT = "conflict"
+    """Another candidate of the same context says the opposite; both are refused."""
+    DUPLICATE = "duplicate"
+    """The same preference, calls compared canonically, was accepted before."""
+    SURPLUS = "surplus"
+    """Good, but the task already has its share of pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """Thresholds; all ours."""
+
+    per_task: int = 2
+    """Most pairs of one task."""
+    min_margin: float = 0.1
+    """Least difference of the two values."""
+    max_length: int = 2048
+    """Most ids of context and continuation together."""
+
+
+@dataclass(slots=True)
+class GateReport:
+    """What became of all candidates."""
+
+    accepted: Counter[str] = field(default_factory=Counter)
+    """Pairs by kind."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Candidates by `Refusal`."""
+    empty_tasks: int = 0
+    """Searched tasks that offered no candidate: all their answers are worth the same."""
+
+
+def gate(
+    by_task: Mapping[str, Sequence[PreferencePair]], config: GateConfig, end_ids: Sequence[int]
+) -> tuple[list[PreferencePair], GateReport]:
+    """Accepted pairs in the order given, and the report.
+
+    `by_task` has each searched task's candidates, best first; earlier ones win over later ones.
+    """
+    report = GateReport(empty_tasks=sum(not pairs for pairs in by_task.values()))
+    opposed = _conflicting(pair for pairs in by_task.values() for pair in pairs)
+    seen: set[tuple[object, ...]] = set()
+    accepted: list[PreferencePair] = []
+    for pairs in by_task.values():
+        room = config.per_task
+        for pair in pairs:
+            refusal = _refusal(pair, config, end_ids) or _collision(pair, opposed, seen)
+            if refusal is None and not room:
+                refusal = Refusal.SURPLUS
+            if refusal:
+                report.refused[refusal] += 1
+                continue
+            seen.add(preference(pair))
+            report.accepted[pair.kind] += 1
+            accepted.append(pair)
+            room -= 1
+    return accepted, report
+
+
+def _refusal(pair: PreferencePair, config: GateConfig, end_ids: Sequence[int]) -> Refusal | None:
+    """What is wrong with a pair on its own."""
+    sides = (pair.chosen, pair.rejected)
+    if not all(side.ids for side in sides):
+        return Refusal.EMPTY
+    if pair.kind is PairKind.FULL and not all(_whole(side, end_ids) for side in sides):
+        return Refusal.INCOMPLETE
+    if not pair.chosen.outcome.verdict.correct:
+        return Refusal.CHOSEN_FAILS
+    if pair.rejected.outcome.verdict.correct:
+        return Refusal.REJECTED_PASSES
+    if pair.margin < config.min_margin:
+        return Refusal.MARGIN
+    length = len(pair.prompt_ids) + len(pair.prefix_ids) + max(len(side.ids) for side in sides)
+    return Refusal.LENGTH if length > config.max_length else None
+
+
+def _whole(side: Side, end_ids: Sequence[int]) -> bool:
+    return side.outcome.complete and side.ids[-1] in end_ids
+
+
+def _collision(
+    pair: PreferencePair, opposed: set[tuple[object, ...]], seen: set[tuple[object, ...]]
+) -> Refusal | None:
+    """What is wrong with a pair among others."""
+    key = preference(pair)
+    if key in opposed:
+        return Refusal.CONFLICT
+    return Refusal.DUPLICATE if key in seen else None
+
+
+def _conflicting(pairs: Iterable[PreferencePair]) -> set[tuple[object, ...]]:
+    """Preferences that occur in both directions."""
+    keys = {preference(pair) for pair in pairs}
+    return {key for key in keys if (key[0], key[2], key[1]) in keys}
+
+
+def preference(pair: PreferencePair) -> tuple[object, ...]:
+    """(context, chosen, rejected) up to what makes no difference: spacing, and the way a call is written."""
+    if pair.kind is PairKind.FULL:
+        return pair.prompt_ids, _meaning(pair.chosen), _meaning(pair.rejected)
+    context = pair.prompt_ids + pair.prefix_ids
+    return context, " ".join(pair.chosen.text.split()), " ".join(pair.rejected.text.split())
+
+
+def _meaning(side: Side) -> str:
+    readable = side.outcome.verdict.error is not ErrorKind.UNPARSABLE
+    if side.outcome.calls and readable:
+        return canonical(side.outcome.calls)
+    return " ".join(side.outcome.text.split())

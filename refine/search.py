@@ -1,0 +1,183 @@
+"""Monte Carlo tree search over the answers to one task.
+
+A state is a token-id prefix of an answer. One simulation: descend from the root by PUCT to a node nothing
+was sampled from yet, sample a few continuations from exactly that prefix to the end of the answer, cut them
+at the calls' joints into nodes, judge each whole answer, and add its reward to every node on its path.
+So a rollout is never thrown away: it is an answer, a path, and a candidate for a pair.
+
+PUCT as in AlphaZero (Silver et al. 2018): value + c_puct · P · √N / (1 + n), with the policy's own length-
+normalised sequence probability as prior P (normalised over siblings) and Dirichlet noise at the root. One
+expansion per tree is in flight at a time, so no virtual loss is needed; the engine is kept full by searching
+many tasks at once. Everything but `search` is pure.
+
+Where this differs from iTool (arXiv 2501.09766): fragments end at joints of the call and not at punctuation,
+prefixes are ids and never joined as text, rewards are verdicts, and every sampled answer is complete.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from strop.agent.engines.base import Sampling
+from strop.agent.policy import Policy
+from strop.refine.joints import Cut, cuts
+from strop.refine.sample import DIGITS, Sample, sample_of
+from strop.refine.tree import Fragment, Node, SearchTree
+from strop.tools.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """Constants of the search; neither paper fixes them, all are ours."""
+
+    simulations: int = 3
+    """Expansions of a tree, besides the samples it starts from; ≥ 0."""
+    width: int = 3
+    """Continuations sampled at an expansion; ≥ 1."""
+    depth: int = 12
+    """Most fragments of an answer; what is beyond is one fragment. ≥ 1."""
+    temperature: float = 1.0
+    """Of the continuations."""
+    top_p: float = 1.0
+    """Of the continuations."""
+    c_puct: float = 1.0
+    """Weight of prior and uncertainty against the mean value in [0, 1]."""
+    root_noise: float = 0.25
+    """Share of Dirichlet noise in the root's priors, in [0, 1]."""
+    root_alpha: float = 0.5
+    """Concentration of that noise, > 0."""
+    max_tokens: int = 256
+    """Most ids of a whole answer."""
+
+
+def puct(child: Node, prior: float, parent_visits: int, c_puct: float) -> float:
+    """Value plus exploration; `prior` is normalised over the siblings."""
+    return child.value + c_puct * prior * math.sqrt(parent_visits) / (1 + child.visits)
+
+
+def is_open(tree: SearchTree, node: Node, max_tokens: int) -> bool:
+    """Whether there is anything at or below `node` to sample from."""
+    if node.outcome is not None:
+        return False
+    if not node.expanded:
+        return len(tree.prefix_ids(node)) < max_tokens
+    return any(is_open(tree, child, max_tokens) for child in tree.children(node))
+
+
+def choose(tree: SearchTree, config: SearchConfig, rng: random.Random) -> Node | None:
+    """The node to expand next, or None where every answer has been followed to its end.
+
+    Draws from `rng` once for each child of the root, and nothing else.
+    """
+    node, noise = tree.root, config.root_noise
+    while node.expanded:
+        children = tree.children(node)
+        priors = _priors(children, config.root_alpha, noise, rng)
+        ranked = [
+            (puct(child, prior, node.visits, config.c_puct), -child.index, child)
+            for child, prior in zip(children, priors, strict=True)
+            if is_open(tree, child, config.max_tokens)
+        ]
+        if not ranked:
+            return None
+        node, noise = max(ranked, key=lambda entry: entry[:2])[2], 0.0
+    return node if is_open(tree, node, config.max_tokens) else None
+
+
+def _priors(children: Sequence[Node], alpha: float, noise: float, rng: random.Random) -> list[float]:
+    """Siblings' priors, normalised, mixed with a share of Dirichlet noise."""
+    total = sum(child.prior for child in children)
+    priors = [child.prior / total for child in children]
+    if not noise:
+        return priors
+    draws = [rng.gammavariate(alpha, 1.0) for _ in children]
+    mass = sum(draws) or 1.0
+    return [(1 - noise) * prior + noise * draw / mass for prior, draw in zip(priors, draws, strict=True)]
+
+
+def fragments(sample: Sample, places: Sequence[Cut], start: int) -> list[Fragment]:
+    """The sample's fragments after its first `start` ids, which is one of the cuts (or 0)."""
+    found: list[Fragment] = []
+    for cut in places:
+        if cut.end <= start:
+            continue
+        logprob = round(sum(sample.logprobs[start : cut.end]), DIGITS)
+        found.append(Fragment(sample.ids[start : cut.end], cut.joint, logprob))
+        start = cut.end
+    return found
+
+
+def grow(
+    tree: SearchTree, node: Node, samples: Sequence[Sample], cut: Callable[[Sequence[int]], Sequence[Cut]]
+) -> None:
+    """Add whole answers that begin with `node`'s prefix, back each of them up, and mark `node` expanded."""
+    start = len(tree.prefix_ids(node))
+    for sample in samples:
+        leaf = tree.graft(node, fragments(sample, cut(sample.ids), start), sample.outcome)
+        tree.backup(leaf)
+        tree.generated_tokens += len(sample.ids) - start
+    node.expanded = True
+
+
+async def search(
+    task: Task, policy: Policy, samples: Sequence[Sample], config: SearchConfig, *, seed: int
+) -> SearchTree:
+    """Search one task. `samples` are answers drawn beforehand from the whole prompt: the root's expansion.
+
+    With an engine that honours seeds the tree depends on nothing but the arguments. Raises EngineError.
+    """
+    prompt_ids = policy.prompt_ids(task)
+    tree = SearchTree.rooted(task.id, task.category, prompt_ids)
+    rng = random.Random(f"{seed}/{task.id}")
+    limit = policy.fitted(prompt_ids, Sampling(max_tokens=config.max_tokens)).max_tokens
+    config = replace(config, max_tokens=limit)
+
+    def cut(ids: Sequence[int]) -> Sequence[Cut]:
+        return cuts(ids, _spelling(policy), policy.template.call_format, depth=config.depth)
+
+    grow(tree, tree.root, samples, cut)
+    for _ in range(config.simulations):
+        node = choose(tree, config, rng)
+        if node is None:
+            break
+        found = await _continuations(task, policy, tree, node, config, seed=rng.getrandbits(31))
+        grow(tree, node, found, cut)
+    return tree
+
+
+def _spelling(policy: Policy) -> Callable[[Sequence[int]], str]:
+    return lambda ids: policy.template.decode(ids, skip_special=False)
+
+
+async def _continuations(
+    task: Task, policy: Policy, tree: SearchTree, node: Node, config: SearchConfig, *, seed: int
+) -> list[Sample]:
+    """Sample from a node's prefix to the end; each sample is the whole answer, prefix included."""
+    prefix = tree.prefix_ids(node)
+    known = tuple(value for step in tree.path(node) for value in _spread(step))
+    sampling = Sampling(
+        max_tokens=config.max_tokens - len(prefix),
+        temperature=config.temperature,
+        top_p=config.top_p,
+        n=config.width,
+        seed=seed,
+        logprobs=True,
+    )
+    completions = await policy.complete((*tree.prompt_ids, *prefix), sampling)
+    whole = [
+        replace(
+            done,
+            token_ids=prefix + done.token_ids,
+            logprobs=known + (done.logprobs or (0.0,) * len(done.token_ids)),
+        )
+        for done in completions
+    ]
+    return [sample_of(task, policy.draft_of(tree.prompt_ids, done)) for done in whole]
+
+
+def _spread(node: Node) -> tuple[float, ...]:
+    """A fragment's log-probability, evenly over its ids; only its sum is ever used again."""
+    return tuple(node.logprob / len(node.ids) for _ in node.ids)

@@ -1,0 +1,215 @@
+"""Pairs share exactly the context they claim, and the gate lets nothing unsound through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strop.agent.engines.scripted import END_ID, ScriptedTemplate
+from strop.refine.gate import GateConfig, Refusal, gate, preference
+from strop.refine.golden import gold_answer
+from strop.refine.joints import Joint
+from strop.refine.pairs import GoldUse, PairKind, PreferencePair, Side, candidates
+from strop.refine.sample import Outcome
+from strop.refine.tree import Fragment, SearchTree
+from strop.tools.spec import ToolCall
+from strop.tools.task import Task
+from strop.tools.verdict import ErrorKind, Verdict
+from tests.refine.test_search import grown, mixtures
+from tests.refine.worlds import BOTH, NEITHER, PARIS, ROME, SIMPLE, WORLD, call, fenced, policy, task
+
+TEMPLATE = ScriptedTemplate()
+END = TEMPLATE.end_ids
+
+
+def pairs_of(tree: SearchTree, subject: Task, use: GoldUse = GoldUse.NEVER) -> list[PreferencePair]:
+    return candidates(tree, TEMPLATE, gold_answer(subject, TEMPLATE), use)
+
+
+@settings(deadline=None, max_examples=60)
+@given(mixtures, st.integers(0, 3), st.sampled_from([SIMPLE, BOTH, NEITHER]), st.sampled_from(list(GoldUse)))
+def test_pairs_are_what_was_sampled_and_part_at_their_first_id(
+    mixture: list[tuple[str, float]], seed: int, subject: Task, use: GoldUse
+) -> None:
+    tree = asyncio.run(grown(subject, policy({str(subject.messages[0]["content"]): mixture}), seed=seed))
+    sampled = {tree.prefix_ids(leaf) for leaf in tree.leaves()}
+    gold = gold_answer(subject, TEMPLATE)
+    found = pairs_of(tree, subject, use)
+    for pair in found:
+        assert pair.prompt_ids == tree.prompt_ids
+        assert pair.chosen.ids[:1] != pair.rejected.ids[:1]
+        for side in (pair.chosen, pair.rejected):
+            check_side(pair, side, sampled | ({gold.ids} if gold and pair.source == "gold" else set()))
+    accepted, report = gate({subject.id: found}, GateConfig(), END)
+    assert len(accepted) + sum(report.refused.values()) == len(found)
+    check_accepted(accepted)
+
+
+def check_side(pair: PreferencePair, side: Side, answers: set[tuple[int, ...]]) -> None:
+    ids = pair.prefix_ids + side.ids
+    if pair.kind is PairKind.FULL:
+        assert ids in answers
+        assert ids[-1] == END_ID
+    else:
+        assert any(answer[: len(ids)] == ids for answer in answers)
+        assert END_ID not in ids
+        assert side.text == TEMPLATE.decode(side.ids)
+
+
+def check_accepted(accepted: list[PreferencePair]) -> None:
+    assert len({preference(pair) for pair in accepted}) == len(accepted) <= GateConfig().per_task
+    for pair in accepted:
+        assert pair.chosen.outcome.verdict.correct
+        assert not pair.rejected.outcome.verdict.correct
+        assert pair.margin >= GateConfig().min_margin
+
+
+async def test_search_pairs_the_right_value_with_the_wrong_one() -> None:
+    tree = await grown(SIMPLE, policy(WORLD), k=12)
+    accepted, _ = gate({SIMPLE.id: pairs_of(tree, SIMPLE)}, GateConfig(per_task=20), END)
+    texts = {(pair.chosen.text, pair.rejected.text) for pair in accepted if pair.kind is PairKind.FRAGMENT}
+    assert any(chosen.startswith("3") and rejected.startswith("2") for chosen, rejected in texts)
+    assert {pair.kind for pair in accepted} == {PairKind.FULL, PairKind.FRAGMENT}
+
+
+async def test_a_pair_teaches_to_go_on_after_the_first_call() -> None:
+    world = {
+        "Weather in Paris and Rome for 3 days?": [
+            fenced(PARIS, ROME),
+            "```json\n[\n" + fenced(PARIS)[8:-4].replace("\n", "\n  ") + "\n]\n```",
+        ]
+    }
+    tree = await grown(BOTH, policy(world), k=8)
+    full = [pair for pair in pairs_of(tree, BOTH) if pair.kind is PairKind.FULL]
+    assert full
+    assert full[0].rejected.outcome.verdict.error is ErrorKind.MISSING_CALL
+
+
+@pytest.mark.parametrize(
+    ("use", "sources"),
+    [(GoldUse.NEVER, set()), (GoldUse.UNSOLVED, {"gold"}), (GoldUse.ALWAYS, {"gold"})],
+)
+async def test_gold_is_chosen_where_nothing_sampled_is_right(use: GoldUse, sources: set[str]) -> None:
+    tree = await grown(BOTH, policy(WORLD))
+    accepted, _ = gate({BOTH.id: pairs_of(tree, BOTH, use)}, GateConfig(), END)
+    assert {pair.source for pair in accepted} == sources
+    for pair in accepted:
+        assert pair.chosen.text == fenced(PARIS, ROME)
+        assert pair.rejected.text == fenced(PARIS)  # written most often
+
+
+async def test_gold_is_not_needed_where_a_sample_is_right() -> None:
+    tree = await grown(SIMPLE, policy(WORLD), k=12)
+    assert {pair.source for pair in pairs_of(tree, SIMPLE, GoldUse.UNSOLVED)} == {"policy"}
+    assert "gold" in {pair.source for pair in pairs_of(tree, SIMPLE, GoldUse.ALWAYS)}
+
+
+async def test_prose_is_taken_from_the_policy_then_from_the_gold_or_not_at_all() -> None:
+    question = "Tell me a joke."
+    calls_only = {question: [fenced(call("get_time", city="here"))]}
+    on_policy = pairs_of(await grown(NEITHER, policy(WORLD), k=8), NEITHER, GoldUse.UNSOLVED)
+    assert {pair.chosen.text for pair in on_policy if pair.kind is PairKind.FULL} == {
+        "A tool walks into a bar."
+    }
+    written = task(question, task_id="neither", response="No tool tells jokes.")
+    by_gold = pairs_of(await grown(written, policy(calls_only)), written, GoldUse.UNSOLVED)
+    assert {pair.chosen.text for pair in by_gold} == {"No tool tells jokes."}
+    assert pairs_of(await grown(NEITHER, policy(calls_only)), NEITHER, GoldUse.UNSOLVED) == []
+
+
+def outcome(*, correct: bool, text: str, complete: bool = True, calls: tuple[ToolCall, ...] = ()) -> Outcome:
+    verdict = Verdict.right() if correct else Verdict.wrong(ErrorKind.WRONG_VALUE, "no")
+    return Outcome(text, calls, verdict, 1.0 if correct else 0.4, complete=complete)
+
+
+GOOD = PreferencePair(
+    task_id="t",
+    category="simple",
+    kind=PairKind.FULL,
+    prompt_ids=(1, 2),
+    prefix_ids=(3,),
+    chosen=Side((4, END_ID), "right", 1.0, 2, outcome(correct=True, text="right")),
+    rejected=Side((5, END_ID), "wrong", 0.4, 3, outcome(correct=False, text="wrong")),
+)
+SWAPPED = replace(
+    GOOD,
+    chosen=replace(GOOD.rejected, value=1.0, outcome=outcome(correct=True, text="wrong")),
+    rejected=replace(GOOD.chosen, value=0.4, outcome=outcome(correct=False, text="right")),
+)
+
+
+def refusals(*pairs: PreferencePair, config: GateConfig | None = None) -> Counter[str]:
+    return gate({"t": pairs}, config or GateConfig(), END)[1].refused
+
+
+@pytest.mark.parametrize(
+    ("pair", "reason"),
+    [
+        (replace(GOOD, chosen=replace(GOOD.chosen, ids=())), Refusal.EMPTY),
+        (replace(GOOD, rejected=replace(GOOD.rejected, ids=(5,))), Refusal.INCOMPLETE),
+        (
+            replace(
+                GOOD, rejected=replace(GOOD.rejected, outcome=outcome(correct=False, text="", complete=False))
+            ),
+            Refusal.INCOMPLETE,
+        ),
+        (
+            replace(GOOD, chosen=replace(GOOD.chosen, outcome=outcome(correct=False, text="x"))),
+            Refusal.CHOSEN_FAILS,
+        ),
+        (
+            replace(GOOD, rejected=replace(GOOD.rejected, outcome=outcome(correct=True, text="x"))),
+            Refusal.REJECTED_PASSES,
+        ),
+        (replace(GOOD, rejected=replace(GOOD.rejected, value=0.95)), Refusal.MARGIN),
+        (replace(GOOD, prompt_ids=(1,) * 2048), Refusal.LENGTH),
+    ],
+)
+def test_an_unsound_pair_is_refused_with_its_reason(pair: PreferencePair, reason: Refusal) -> None:
+    assert refusals(GOOD) == {}
+    assert refusals(pair) == {reason: 1}
+
+
+def test_duplicates_conflicts_and_surplus_are_counted() -> None:
+    other = replace(GOOD, prompt_ids=(7,))
+    assert refusals(GOOD, GOOD) == {Refusal.DUPLICATE: 1}
+    assert refusals(GOOD, SWAPPED) == {Refusal.CONFLICT: 2}
+    assert refusals(GOOD, other, config=GateConfig(per_task=1)) == {Refusal.SURPLUS: 1}
+
+
+def test_the_same_call_written_differently_is_a_duplicate() -> None:
+    spellings = [
+        outcome(correct=True, text=text, calls=(ToolCall("f", arguments),))
+        for text, arguments in (("a", {"x": 1, "y": 2}), ("b", {"y": 2.0, "x": 1}))
+    ]
+    pairs = [replace(GOOD, chosen=replace(GOOD.chosen, outcome=spelling)) for spelling in spellings]
+    assert refusals(*pairs) == {Refusal.DUPLICATE: 1}
+
+
+def test_a_task_whose_answers_are_worth_the_same_is_counted() -> None:
+    tree = SearchTree.rooted("t", "", (1,))
+    for token in (5, 6):
+        leaf = tree.graft(
+            tree.root, [Fragment((token, END_ID), Joint.END, 0.0)], outcome(correct=False, text=str(token))
+        )
+        tree.backup(leaf)
+    assert candidates(tree, TEMPLATE, None, GoldUse.ALWAYS) == []
+    assert gate({"t": []}, GateConfig(), END)[1].empty_tasks == 1
+
+
+async def test_a_row_has_what_trainers_read() -> None:
+    tree = await grown(BOTH, policy(WORLD))
+    row = pairs_of(tree, BOTH, GoldUse.ALWAYS)[0].to_json()
+    assert set(row) == {
+        "id", "task_id", "category", "kind", "prompt_ids", "prefix_ids", "chosen_ids", "rejected_ids",
+        "chosen_text", "rejected_text", "evidence",
+    }  # fmt: skip
+    assert set(row["evidence"]) == {
+        "chosen_value", "rejected_value", "chosen_visits", "rejected_visits", "chosen_verdict",
+        "rejected_verdict", "source",
+    }  # fmt: skip

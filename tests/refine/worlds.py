@@ -1,0 +1,96 @@
+"""Small worlds to refine and search in: tasks, what a scripted policy says of them, and the policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from strop.agent.engines.scripted import Entry, ScriptedEngine, ScriptedTemplate
+from strop.agent.policy import Policy
+from strop.tools.task import Task
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string"},
+                "days": {"type": "integer"},
+                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
+            "required": ["city"],
+        },
+    },
+}
+CLOCK = {
+    "type": "function",
+    "function": {
+        "name": "get_time",
+        "description": "Local time of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def call(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": name, "arguments": arguments}
+
+
+def fenced(*calls: dict[str, Any]) -> str:
+    """Calls as the embedded model writes them."""
+    value: Any = calls[0] if len(calls) == 1 else list(calls)
+    return f"```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```"
+
+
+def task(
+    question: str,
+    *gold: dict[str, Any],
+    task_id: str | None = None,
+    category: str = "simple",
+    response: str | None = None,
+) -> Task:
+    return Task.from_json(
+        {
+            "id": task_id or question,
+            "category": category,
+            "messages": [{"role": "user", "content": question}],
+            "tools": [WEATHER, CLOCK],
+            "calls": list(gold),
+            "response": response,
+        }
+    )
+
+
+def policy(script: Mapping[str, Entry], **options: Any) -> Policy:
+    """A policy that answers each question (the content of the last turn) as scripted."""
+    return Policy(ScriptedEngine(dict(script), **options), ScriptedTemplate())
+
+
+PARIS = call("get_weather", city="Paris", days=3)
+ROME = call("get_weather", city="Rome", days=3)
+SIMPLE = task("Weather in Paris for 3 days?", PARIS, task_id="simple")
+BOTH = task("Weather in Paris and Rome for 3 days?", PARIS, ROME, task_id="dir/both", category="parallel")
+NEITHER = task("Tell me a joke.", task_id="neither", category="irrelevance")
+EASY = task("Time in Rome?", call("get_time", city="Rome"), task_id="easy")
+TASKS = (SIMPLE, BOTH, NEITHER, EASY)
+
+WORLD: dict[str, Entry] = {
+    "Weather in Paris for 3 days?": [
+        (fenced(PARIS), 3.0),
+        (fenced(call("get_weather", city="Paris", days=2)), 3.0),
+        (fenced(call("get_weather", city="Pariß", days=3)), 2.0),
+        (fenced(call("get_time", city="Paris")), 2.0),
+        ("I cannot know that.", 1.0),
+    ],
+    "Weather in Paris and Rome for 3 days?": [
+        (fenced(PARIS), 6.0),
+        (fenced(ROME), 2.0),
+        (fenced(PARIS, call("get_weather", city="Rome")), 1.0),
+    ],
+    "Tell me a joke.": [(fenced(call("get_time", city="here")), 2.0), ("A tool walks into a bar.", 1.0)],
+    "Time in Rome?": [fenced(call("get_time", city="Rome"))],
+}

@@ -36,6 +36,10 @@ _ANSWER = "StropAnswerStandsHere"
 """Stands for an assistant's answer while the template is asked what follows it."""
 _PROBE = ToolSpec("strop_probe", "Probe.", {"type": "object", "properties": {}})
 """Shown to a template to see whether it shows tools at all."""
+_ASKING: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
+_ANSWERED = [*_ASKING, {"role": "assistant", "content": _ANSWER}]
+_PROBE_CALL = {"type": "function", "function": {"name": _PROBE.name, "arguments": {}}}
+_CALLING = [*_ASKING, {"role": "assistant", "content": "", "tool_calls": [_PROBE_CALL]}]
 
 
 class Template(Protocol):
@@ -98,8 +102,8 @@ class ChatTemplate:
         self._split = (
             re.compile("(" + "|".join(map(re.escape, self._special)) + ")") if self._special else None
         )
-        self._native_calls = self.call_format == native
-        self._shows_tools = self._probe_tools()
+        self._native_calls = self.call_format == native and self._shows(_CALLING)
+        self._shows_tools = self._shows(_ASKING, [_PROBE.to_openai()])
         self.end_ids = self._find_end_ids(end_ids)
         """Ids that end a turn."""
 
@@ -130,8 +134,7 @@ class ChatTemplate:
         return self._encode_rendered(*self._render(turns, [tool.to_openai() for tool in tools]))
 
     def next_turn_ids(self, role: str, content: str) -> Ids:
-        before = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER}]
-        turns = plain_messages([*before, {"role": role, "content": content}], self.call_format)
+        turns = plain_messages([*_ANSWERED, {"role": role, "content": content}], self.call_format)
         text, marks = self._render(turns, [])
         ids = self._encode_rendered(_after_answer(text), marks)
         return ids[1:] if ids[0] in self.end_ids else ids
@@ -195,18 +198,17 @@ class ChatTemplate:
                 ids.extend(self.encode("".join(marks.get(char, char) for char in piece)))
         return tuple(ids)
 
-    def _probe_tools(self) -> bool:
+    def _shows(self, turns: list[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()) -> bool:
+        """Whether the probe's name appears once the template has rendered it."""
         try:
-            text = self._apply([{"role": "user", "content": "?"}], [_PROBE.to_openai()])
+            return _PROBE.name in self._apply(turns, list(tools))
         except UsageError:
             return False
-        return _PROBE.name in text
 
     def _find_end_ids(self, more: Sequence[int]) -> Ids:
         """The id the template closes an answer with first, then the tokenizer's and the model's own."""
-        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER}]
-        turns.append({"role": "user", "content": "?"})
-        closing = self._encode_rendered(_after_answer(self._apply(turns, [])), {})[0]
+        rendered = self._apply([*_ANSWERED, *_ASKING], [])
+        closing = self._encode_rendered(_after_answer(rendered), {})[0]
         found = [closing] if closing in self._special.values() else []
         found += [index for index in (self._tokenizer.eos_token_id, *more) if index is not None]
         if not found:

@@ -1,0 +1,75 @@
+"""The application object, and what becomes of errors.
+
+Exit codes: 0 done; 1 failed, with one line that says why and what to do; 2 wrong usage; 130 interrupted.
+A traceback means a bug of Strop's.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+import typer
+
+from strop.agent.cli import bench, collect, doctor, models, rounds, serve, synth, train
+from strop.tools.errors import StropError, UsageError
+
+app = typer.Typer(
+    name="strop",
+    help="Make a language model better at calling tools: serve it, measure it, train it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(serve.serve)
+app.add_typer(bench.app, name="bench")
+app.command()(collect.collect)
+app.add_typer(train.app, name="train")
+app.command("round")(rounds.round_)
+app.command()(rounds.report)
+app.command()(synth.synth)
+app.add_typer(models.app, name="models")
+app.command()(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"strop {version('strop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line. Exits; never returns."""
+    try:
+        app()
+    except StropError as error:
+        _fail(str(error), code=2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, the same command goes on from there", code=130)
+    except OSError as error:
+        # A full disk can strike in any library's write; for a person it is one line, not a traceback.
+        if error.errno is None or (error.filename is None and error.errno != 28):  # ENOSPC
+            raise
+        _fail(f"{error.strerror}: {error.filename or 'a file being written'}", code=1)
+
+
+def _fail(message: str, *, code: int) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(f"[red]error:[/red] {_escaped(message)}", soft_wrap=True, highlight=False)
+    sys.exit(code)
+
+
+def _escaped(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(message)

@@ -1,0 +1,55 @@
+"""Who answers a benchmark: a model of this machine, or somebody's endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from strop.agent.answer import Answerer
+from strop.agent.cli.parsing import engine_args, refine_word
+from strop.tools.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options that say whom to ask, as they were given."""
+
+    model: str
+    adapter: Path | None
+    endpoint: str | None
+    api_key: str | None
+    refine: str
+    engine: str
+    max_model_len: int
+    engine_flags: list[str] | None
+
+    @property
+    def label(self) -> str:
+        """What results are filed under: the model, and the adapter if there is one."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter.resolve().name}"
+
+
+@asynccontextmanager
+async def opened_answerer(asked: Asked) -> AsyncIterator[Answerer]:
+    """Raises UsageError for options that contradict each other, and what loading a policy raises."""
+    refine_word(asked.refine)
+    if asked.endpoint is not None:
+        if asked.adapter is not None or asked.engine != "auto":
+            raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
+        from strop.agent.remote import RemoteChat
+
+        async with RemoteChat(
+            asked.endpoint, asked.model, api_key=asked.api_key, refine=asked.refine
+        ) as remote:
+            yield remote
+        return
+    from strop.agent.loading import PolicySource, load_policy
+    from strop.refine.choice import answerer_for
+
+    source = PolicySource(
+        asked.model, asked.adapter, asked.engine, asked.max_model_len, engine_args(asked.engine_flags)
+    )
+    async with load_policy(source) as loaded:
+        yield answerer_for(loaded.policy, loaded.profile, asked.refine)

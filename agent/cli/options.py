@@ -1,0 +1,45 @@
+"""Arguments and options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+
+ModelArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="Catalogue name, hub id, checkpoint directory or GGUF file.",
+        show_default=True,
+    ),
+]
+AdapterOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--adapter", metavar="DIR", help="peft LoRA adapter to use with the model.")
+]
+EngineOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="KIND|URL",
+        help="auto, vllm, transformers, or the base URL of a server whose /completions takes token ids.",
+    ),
+]
+RefineOption: TypeAlias = Annotated[
+    str, typer.Option("--refine", metavar="off|adaptive|N", help="Self-refinement of answers.")
+]
+ContextOption: TypeAlias = Annotated[
+    int, typer.Option("--max-model-len", min=256, help="Most tokens of prompt and answer together.")
+]
+SeedOption: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+EngineFlags: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-arg",
+        metavar="NAME=VALUE",
+        help="Passed on to vLLM, e.g. tensor_parallel_size=2; may be repeated.",
+    ),
+]

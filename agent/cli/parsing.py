@@ -1,0 +1,49 @@
+"""Reading what the command line hands over as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from strop.tools.errors import UsageError
+from strop.tools.task import Task, read_tasks
+
+
+def names(text: str) -> tuple[str, ...]:
+    """``a,b`` as names; blanks ignored."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def engine_args(flags: Iterable[str] | None) -> dict[str, Any]:
+    """``NAME=VALUE`` flags as a mapping; a value is JSON where it is JSON, else text. Raises UsageError."""
+    parsed: dict[str, Any] = {}
+    for flag in flags or ():
+        name, equals, value = flag.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise UsageError(f"--engine-arg wants NAME=VALUE, got {flag!r}")
+        try:
+            parsed[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            parsed[name.strip()] = value
+    return parsed
+
+
+def refine_word(text: str) -> Literal["off", "adaptive"] | int:
+    """``off``, ``adaptive`` or a number of rounds. Raises UsageError for anything else."""
+    if text in ("off", "adaptive"):
+        return "off" if text == "off" else "adaptive"
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--refine wants off, adaptive or a number of rounds above 0, got {text!r}")
+
+
+def read_tasks_aloud(path: Path) -> list[Task]:
+    """The tasks of a file; rows that are none are named on standard error and skipped."""
+    tasks, bad = read_tasks(path)
+    for row in bad:
+        typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
+    return tasks

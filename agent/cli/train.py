@@ -1,0 +1,117 @@
+"""``strop train``: a LoRA adapter out of demonstrations or preference pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from strop.agent.cli.options import DEFAULT_MODEL, AdapterOption, ModelArgument, SeedOption
+
+if TYPE_CHECKING:
+    from strop.tools.files import BadRow
+    from strop.training.recipe import TrainSummary
+
+app = typer.Typer(help="Train a LoRA adapter that vLLM and peft load as it is.", no_args_is_help=True)
+
+DataOption: TypeAlias = Annotated[Path, typer.Option("--data", metavar="DIR|FILE", help="What to train on.")]
+OutOption: TypeAlias = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="The adapter; an interrupted training goes on.")
+]
+RateOption: TypeAlias = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak learning rate.")]
+EpochsOption: TypeAlias = Annotated[float, typer.Option("--epochs", help="Times every example is seen.")]
+BatchOption: TypeAlias = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Examples an optimiser step.")
+]
+LengthOption: TypeAlias = Annotated[
+    int, typer.Option("--max-length", min=2, help="Longer examples are refused, never cut.")
+]
+RankOption: TypeAlias = Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")]
+
+
+@app.command()
+def sft(
+    data: DataOption,
+    out: OutOption,
+    model: ModelArgument = DEFAULT_MODEL,
+    adapter: AdapterOption = None,
+    learning_rate: RateOption = 1e-4,
+    epochs: EpochsOption = 1.0,
+    batch_size: BatchOption = 8,
+    max_length: LengthOption = 2048,
+    rank: RankOption = 16,
+    seed: SeedOption = 0,
+) -> None:
+    """Supervised fine-tuning: DATA is a file of tasks, whose gold is what is learned, or of token ids."""
+    from strop.agent.chat import ChatTemplate
+    from strop.agent.models import ModelStore
+    from strop.training.datasets import read_sft
+    from strop.training.sft import SftConfig, train_sft
+
+    resolved = ModelStore().resolve(model)
+    rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
+    _warn(data, bad)
+    config = SftConfig(**_recipe(learning_rate, epochs, batch_size, max_length, rank, seed))
+    _report(train_sft(resolved.path, rows, out, config, base_adapter=adapter, model_name=resolved.name))
+
+
+@app.command()
+def dpo(
+    data: DataOption,
+    out: OutOption,
+    model: ModelArgument = DEFAULT_MODEL,
+    adapter: AdapterOption = None,
+    beta: Annotated[float, typer.Option("--beta", help="Strength of the pull towards the reference.")] = 0.1,
+    sft_weight: Annotated[
+        float, typer.Option("--sft-weight", min=0.0, help="Weight of the chosen answer's own likelihood.")
+    ] = 0.2,
+    learning_rate: RateOption = 2e-5,
+    epochs: EpochsOption = 1.0,
+    batch_size: BatchOption = 8,
+    max_length: LengthOption = 2048,
+    rank: RankOption = 16,
+    seed: SeedOption = 0,
+) -> None:
+    """Direct preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
+    from strop.agent.models import ModelStore
+    from strop.training.datasets import read_pairs
+    from strop.training.dpo import DpoConfig, train_dpo
+
+    pairs, bad = read_pairs(data)
+    _warn(data, bad)
+    resolved = ModelStore().resolve(model)
+    config = DpoConfig(
+        beta=beta,
+        losses=(("sigmoid", 1.0), ("sft", sft_weight)),
+        **_recipe(learning_rate, epochs, batch_size, max_length, rank, seed),
+    )
+    _report(train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=resolved.name))
+
+
+def _recipe(
+    learning_rate: float, epochs: float, batch_size: int, max_length: int, rank: int, seed: int
+) -> dict[str, Any]:
+    return {
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "max_length": max_length,
+        "rank": rank,
+        "alpha": 2 * rank,
+        "seed": seed,
+    }
+
+
+def _warn(path: Path, bad: list[BadRow]) -> None:
+    for row in bad:
+        typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
+
+
+def _report(summary: TrainSummary) -> None:
+    for one in summary.refused:
+        typer.echo(f"{one.id}: refused: {one.reason}", err=True)
+    typer.echo(
+        f"{summary.steps} steps over {summary.examples} examples in {summary.seconds:.0f} s "
+        f"on {summary.device}; the adapter is in {summary.adapter}"
+    )

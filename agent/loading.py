@@ -1,0 +1,71 @@
+"""From a model's name to a policy that answers.
+
+The one place that puts a checkpoint, its chat template, its profile, an engine and an adapter together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strop.agent.chat import ChatTemplate
+from strop.agent.engines import open_engine
+from strop.agent.models import ModelStore
+from strop.agent.policy import Policy
+from strop.agent.profile import Profile, read_profile
+from strop.tools.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """What to load, and into what."""
+
+    model: str
+    """Catalogue name, hub id, checkpoint directory or GGUF file."""
+    adapter: Path | None = None
+    """peft LoRA adapter directory."""
+    engine: str = "auto"
+    """``auto``, ``vllm``, ``transformers``, or the base URL of a completions server."""
+    max_model_len: int = 4096
+    """Most ids of prompt and answer together."""
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    """Passed on to vLLM as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A policy, and what is known of how its model talks."""
+
+    policy: Policy
+    profile: Profile
+    """The adapter's, completed by the model's."""
+
+
+@asynccontextmanager
+async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
+    """Load a policy and close its engine afterwards.
+
+    Raises ModelError where model or adapter cannot be found or read, EngineError where no engine starts.
+    """
+    model = ModelStore().resolve(source.model)
+    profile = model.profile
+    if source.adapter is not None:
+        if not (source.adapter / "adapter_config.json").exists():
+            raise ModelError(f"{source.adapter} is no adapter: it has no adapter_config.json")
+        profile = read_profile(source.adapter).over(profile)
+    template = ChatTemplate.load(model.path, call_format=profile.call_format)
+    engine = await open_engine(
+        model.path,
+        kind=source.engine,
+        adapter=source.adapter,
+        served_name=model.name,
+        max_model_len=source.max_model_len,
+        engine_args=source.engine_args,
+    )
+    try:
+        yield Loaded(Policy(engine, template, name=model.name), profile)
+    finally:
+        await engine.close()

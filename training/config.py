@@ -1,0 +1,157 @@
+"""The configuration of a run: one TOML file, every key known, every default stated.
+
+Unknown keys are errors, with the name of the table they stand in: a misspelt setting must not silently be
+the default.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from strop.refine.collect import CollectConfig
+from strop.tools.errors import DataError, StropError
+from strop.training.dpo import DpoConfig
+
+
+def _known_fields(kind: Any, value: Any, where: str = "") -> Any:
+    """Refuse keys that dataclass `kind` has no field for, however deep; pydantic would ignore them."""
+    if not isinstance(value, dict):
+        return value
+    types = get_type_hints(kind)
+    unknown = sorted(value.keys() - {field.name for field in fields(kind)})
+    if unknown:
+        raise ValueError(
+            f"unknown key {where}{unknown[0]}; known are {', '.join(f.name for f in fields(kind))}"
+        )
+    for name, inner in value.items():
+        if is_dataclass(types[name]):
+            _known_fields(types[name], inner, f"{where}{name}.")
+    return value
+
+
+def closed(kind: type) -> BeforeValidator:
+    """Makes a dataclass in a configuration file closed to unknown keys."""
+    return BeforeValidator(lambda value: _known_fields(kind, value))
+
+
+class Table(BaseModel):
+    """A TOML table: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class EngineTable(Table):
+    """What generates."""
+
+    kind: str = "auto"
+    """``auto``, ``vllm``, ``transformers`` or a URL, as for ``--engine``."""
+    max_model_len: Annotated[int, Field(ge=256)] = 4096
+    """Most ids of prompt and answer together."""
+    args: dict[str, Any] = {}
+    """Passed on to vLLM as they are."""
+
+
+class TasksTable(Table):
+    """What is trained on, and what decides whether a round is accepted. Never a benchmark."""
+
+    file: Path | None = None
+    """Task file (JSON lines); none: tasks are synthesised."""
+    synthesise: Annotated[int, Field(ge=0)] = 0
+    """How many to synthesise, where no file is given."""
+    held_out: Annotated[int, Field(ge=8)] = 40
+    """How many of them are set aside for acceptance and never trained on."""
+    categories: tuple[str, ...] = ()
+    """Categories to synthesise; all of them where empty."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TasksTable:
+        if (self.file is None) == (self.synthesise == 0):
+            raise ValueError("give either 'file' or 'synthesise'")
+        if self.file is None and self.synthesise <= self.held_out:
+            raise ValueError("'synthesise' must exceed 'held_out'")
+        return self
+
+
+class BenchTable(Table):
+    """How the policy is measured before and after."""
+
+    categories: tuple[str, ...] = (
+        "simple_python",
+        "multiple",
+        "parallel",
+        "parallel_multiple",
+        "irrelevance",
+    )
+    """BFCL categories."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """The first so many tasks of each category; none: all."""
+    refine: str = "off"
+    """``off``, ``adaptive`` or a number of rounds."""
+    max_tokens: Annotated[int, Field(ge=1)] = 300
+    """Most ids an answer may have."""
+    concurrency: Annotated[int, Field(ge=1)] = 32
+    """Requests in flight."""
+
+
+class AcceptTable(Table):
+    """When a trained policy replaces the one it was trained from."""
+
+    min_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Least gain of held-out accuracy, as a share; a gain of exactly this much is not enough."""
+    max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Most held-out tasks that may turn from right to wrong, as a share (MUSCLE, arXiv 2407.09435, argues
+    for bounding them)."""
+
+
+class RoundConfig(Table):
+    """Everything a run depends on."""
+
+    model: str = "qwen2.5-coder-0.5b"
+    """Catalogue name, hub id, checkpoint directory or GGUF file."""
+    adapter: Path | None = None
+    """Adapter to start from."""
+    rounds: Annotated[int, Field(ge=1)] = 1
+    """How many rounds; a refused round ends the run."""
+    seed: int = 0
+    """Of the synthesised tasks and the split; ``collect.seed`` and ``train.seed`` are their own."""
+    engine: EngineTable = EngineTable()
+    tasks: TasksTable
+    bench: BenchTable = BenchTable()
+    collect: Annotated[CollectConfig, closed(CollectConfig)] = CollectConfig()
+    """How pairs are collected."""
+    train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
+    """How the adapter is trained."""
+    accept: AcceptTable = AcceptTable()
+
+
+def read_config(path: Path) -> RoundConfig:
+    """Read a run's TOML file; paths in it are relative to it. Raises DataError naming key and reason."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not TOML: {error}", path=path) from error
+    try:
+        config = RoundConfig.model_validate(table)
+    except StropError as error:
+        raise DataError(str(error), path=path) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()
+        )
+        raise DataError(problems, path=path) from error
+    return _anchored(config, path.parent)
+
+
+def _anchored(config: RoundConfig, folder: Path) -> RoundConfig:
+    tasks = config.tasks
+    if tasks.file is not None:
+        tasks = tasks.model_copy(update={"file": folder / tasks.file})
+    adapter = None if config.adapter is None else folder / config.adapter
+    return config.model_copy(update={"tasks": tasks, "adapter": adapter})

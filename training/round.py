@@ -1,0 +1,237 @@
+"""Rounds: evaluate → find deficiencies → search → pairs → train → load → evaluate → accept or refuse.
+
+The loop of iterative preference optimisation (iTool, arXiv 2501.09766) with model-aware selection of what to
+train on (ToolACE-R, arXiv 2504.01400). Each step is a stage of the run directory: done once, skipped when the
+run is started again, redone when a setting it depends on has changed.
+
+Acceptance looks only at held-out tasks of the training distribution. The benchmark is reported, never used to
+decide: a policy picked by its benchmark score would have been fitted to it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from strop.agent.answer import Answerer
+from strop.agent.bench import Case, Summary, read_answers, run_bench
+from strop.agent.compare import Comparison, compare
+from strop.agent.engines.base import Sampling
+from strop.agent.loading import PolicySource
+from strop.agent.models import ModelStore
+from strop.refine.choice import answerer_for
+from strop.refine.collect import collect
+from strop.tools.bfcl import load_suite
+from strop.tools.case import JudgedCase
+from strop.tools.errors import RunError
+from strop.tools.files import write_json, write_jsonl
+from strop.tools.task import Task, read_tasks, tasks_to_rows
+from strop.training.config import AcceptTable, RoundConfig
+from strop.training.datasets import read_pairs
+from strop.training.dpo import train_dpo
+from strop.training.greeting import greet
+from strop.training.report import render_report
+from strop.training.run import RunDirectory, stage_key
+from strop.training.synth import synthesise
+from strop.training.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The policy the next round starts from."""
+
+    adapter: Path | None
+    """None is the model as it came."""
+    key: str
+    """Content address of how it came about."""
+
+
+class Rounds:
+    """One run of as many rounds as configured."""
+
+    def __init__(self, config: RoundConfig, run: RunDirectory, console: Console):
+        self._config = config
+        self._run = run
+        self._console = console
+        engine = config.engine
+        self._bench = Workbench(
+            PolicySource(config.model, None, engine.kind, engine.max_model_len, engine.args)
+        )
+
+    async def execute(self) -> Path:
+        """Run what is not done yet; returns the report's path."""
+        config = self._config
+        self._run.begin(config.model_dump(mode="json"))
+        start = stage_key("model", [config.model, str(config.adapter), config.engine.model_dump()])
+        policy = Accepted(config.adapter, start)
+        try:
+            await self._serve(policy)
+            train_on, held_out = self._tasks()
+            for number in range(1, config.rounds + 1):
+                trained = await self._round(number, policy, train_on, held_out)
+                if trained is None:
+                    break
+                policy = trained
+        finally:
+            await self._bench.close()
+        self._run.event("finished")
+        return render_report(self._run.path)
+
+    async def _round(
+        self, number: int, policy: Accepted, train_on: list[Task], held_out: list[Task]
+    ) -> Accepted | None:
+        """One round; the new policy where it was accepted, else None."""
+        await self._evaluate(number, "before", policy, held_out)
+        pairs, key = await self._collect(number, policy, train_on)
+        trained = await self._train(number, policy, pairs, key)
+        await self._evaluate(number, "after", trained, held_out)
+        folder = self._folder(number)
+        comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
+        decision = decide(comparison, self._config.accept)
+        write_json(folder / "decision.json", decision)
+        self._run.event("decided", f"{number}.decide", **decision)
+        self._console.print(f"round {number}: {decision['reason']}")
+        return trained if decision["accepted"] else None
+
+    async def _serve(self, policy: Accepted) -> None:
+        """Put the server in front of the engine and get a tool call through it, as a client would."""
+        if self._run.is_done("serve", policy.key):
+            return
+        with self._run.stage("serve", policy.key):
+            loaded = await self._bench.policy(policy.adapter)
+            write_json(self._run.path / "serve.json", await greet(loaded))
+
+    def _tasks(self) -> tuple[list[Task], list[Task]]:
+        """Tasks to train on and tasks held out, written once and read back ever after."""
+        settings, seed = self._config.tasks, self._config.seed
+        folder = self._run.path / "tasks"
+        content = settings.file.read_bytes().hex() if settings.file else None
+        key = stage_key("tasks", [settings.model_dump(mode="json"), seed, content])
+        if not self._run.is_done("tasks", key):
+            with self._run.stage("tasks", key, folder):
+                tasks = self._source_tasks()
+                train_on, held_out = split(tasks, settings.held_out, seed)
+                write_jsonl(folder / "train.jsonl", tasks_to_rows(train_on))
+                write_jsonl(folder / "held_out.jsonl", tasks_to_rows(held_out))
+        return read_tasks(folder / "train.jsonl")[0], read_tasks(folder / "held_out.jsonl")[0]
+
+    def _source_tasks(self) -> list[Task]:
+        settings = self._config.tasks
+        if settings.file is None:
+            return synthesise(settings.synthesise, self._config.seed, settings.categories or None)
+        tasks, bad = read_tasks(settings.file)
+        for row in bad:
+            self._console.print(f"{settings.file}:{row.line}: skipped: {row.reason}", style="yellow")
+            self._run.event("row_skipped", "tasks", line=row.line, reason=row.reason)
+        return tasks
+
+    async def _evaluate(self, number: int, when: str, policy: Accepted, held_out: list[Task]) -> None:
+        """Measure a policy on the benchmark and on the held-out tasks."""
+        table = self._config.bench
+        stage = f"{number}.{when}"
+        folders = self._folder(number) / when, self._folder(number) / f"held_out_{when}"
+        key = stage_key(stage, [table.model_dump(mode="json"), [task.id for task in held_out]], policy.key)
+        if self._run.is_done(stage, key):
+            return
+        suite = load_suite(table.categories, limit=table.limit)
+        with self._run.stage(stage, key, *folders):
+            loaded = await self._bench.policy(policy.adapter)
+            answerer = answerer_for(loaded.policy, loaded.profile, table.refine)
+            await self._ask(suite.cases, answerer, folders[0], "bfcl", suite.version)
+            await self._ask([JudgedCase(task) for task in held_out], answerer, folders[1], "held-out", "")
+
+    async def _ask(
+        self, cases: Sequence[Case], answerer: Answerer, out: Path, suite: str, version: str
+    ) -> Summary:
+        table = self._config.bench
+        return await run_bench(
+            cases,
+            answerer,
+            out,
+            suite=suite,
+            version=version,
+            refine=table.refine,
+            sampling=Sampling(max_tokens=table.max_tokens),
+            concurrency=table.concurrency,
+        )
+
+    async def _collect(self, number: int, policy: Accepted, tasks: list[Task]) -> tuple[Path, str]:
+        """Deficiencies, trees and pairs; returns the pairs' file and the stage's key."""
+        folder = self._folder(number) / "collect"
+        settings = self._config.collect
+        rows = tasks_to_rows(tasks)
+        key = stage_key(f"{number}.collect", [asdict(settings), rows], policy.key)
+        if not self._run.is_done(f"{number}.collect", key):
+            with self._run.stage(f"{number}.collect", key, folder):
+                loaded = await self._bench.policy(policy.adapter)
+                await collect(tasks, loaded.policy, settings, folder)
+        return folder / "pairs.jsonl", key
+
+    async def _train(self, number: int, policy: Accepted, pairs: Path, collected: str) -> Accepted:
+        """Train on the pairs; the engine gives its memory back first."""
+        folder = self._folder(number) / "train"
+        settings = self._config.train
+        key = stage_key(f"{number}.train", asdict(settings), collected)
+        if not self._run.is_done(f"{number}.train", key):
+            with self._run.stage(f"{number}.train", key, folder):
+                await self._bench.close()
+                rows, bad = read_pairs(pairs)
+                if bad:
+                    raise RunError(f"{pairs}:{bad[0].line}: {bad[0].reason}")
+                model = ModelStore().resolve(self._config.model)
+                train_dpo(
+                    model.path,
+                    rows,
+                    folder / "adapter",
+                    settings,
+                    base_adapter=policy.adapter,
+                    model_name=model.name,
+                )
+        return Accepted(folder / "adapter", key)
+
+    def _folder(self, number: int) -> Path:
+        return self._run.path / "rounds" / str(number)
+
+
+def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], list[Task]]:
+    """(to train on, held out), shuffled by `seed`. Raises RunError where nothing is left to train on."""
+    if len(tasks) <= held_out:
+        raise RunError(f"{len(tasks)} tasks are too few to hold {held_out} out: lower tasks.held_out")
+    shuffled = list(tasks)
+    random.Random(seed).shuffle(shuffled)
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def decide(comparison: Comparison, table: AcceptTable) -> dict[str, Any]:
+    """Whether the trained policy replaces the one before, and why, as the row of ``decision.json``."""
+    gain = comparison.difference
+    lost = len(comparison.lost) / comparison.total if comparison.total else 1.0
+    if gain <= table.min_gain:
+        verdict = f"refused: held-out accuracy changed by {gain:+.1%}, wanted more than {table.min_gain:+.1%}"
+    elif lost > table.max_negative_flips:
+        verdict = (
+            f"refused: {lost:.1%} of held-out tasks turned wrong, at most {table.max_negative_flips:.1%} may"
+        )
+    else:
+        verdict = f"accepted: held-out accuracy {gain:+.1%}, {lost:.1%} of tasks turned wrong"
+    return {
+        "accepted": verdict.startswith("accepted"),
+        "reason": verdict,
+        "held_out": {
+            "total": comparison.total,
+            "before": comparison.before,
+            "after": comparison.after,
+            "gained": list(comparison.gained),
+            "lost": list(comparison.lost),
+            "p_value": comparison.p_value,
+        },
+    }
+
+
+def _verdicts(folder: Path) -> dict[str, bool]:
+    return {row["id"]: row["correct"] for row in read_answers(folder)}

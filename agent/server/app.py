@@ -122,7 +122,7 @@ async def _watched(events: AsyncGenerator[bytes], pulse: Pulse) -> AsyncGenerato
 def _check_key(request: Request, key: str | None) -> None:
     """Raise 401 unless the request carries `key`; comparing takes as long whatever was sent."""
     sent = request.headers.get("authorization", "")
-    if key is not None and not hmac.compare_digest(sent.encode(), f"Bearer {key}".encode()):
+    if key is not None and not hmac.compare_digest(sent.encode("latin-1"), f"Bearer {key}".encode()):
         what = "is not the one this server was started with" if sent else "is missing"
         raise ApiError(401, f"the API key {what} (Authorization: Bearer KEY)", code="invalid_api_key")
 

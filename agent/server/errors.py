@@ -68,10 +68,13 @@ def of_strop(error: StropError) -> ApiError:
 
 
 def of_validation(error: ValidationError, body: Mapping[str, Any]) -> ApiError:
-    """400 with the path of the first field that pydantic refuses. Values are not repeated."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = field_path(first["loc"], body)
-    reason = first["msg"].removeprefix("Value error, ")
+    """400 with the path of the first field that pydantic refuses. Values are not repeated.
+
+    Where a field may be one of several things, the complaint that goes deepest into it is the one to tell.
+    """
+    found = [(field_path(one["loc"], body), one["msg"]) for one in error.errors(include_url=False)]
+    param, reason = max((one for one in found if one[0].startswith(found[0][0])), key=lambda one: len(one[0]))
+    reason = reason.removeprefix("Value error, ")
     return refused(f"{param}: {reason}" if param else reason, param or None)
 
 

@@ -39,16 +39,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        self.requests = Counter("strop_requests", "Answered requests", ["route", "status"], **own)
+        own = self.registry
+        self.requests = Counter("strop_requests", "Answered requests", ["route", "status"], registry=own)
         self.seconds = Histogram(
-            "strop_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self.registry
+            "strop_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=own
         )
-        self.in_flight = Gauge("strop_requests_in_flight", "Requests being answered", **own)
-        self.tokens = Counter("strop_tokens", "Tokens", ["kind"], **own)
-        self.rounds = Counter("strop_refinement_rounds", "Check turns asked", **own)
-        self.answers = Counter("strop_answers", "Choices by stop reason", ["stop_reason"], **own)
-        self.stream_errors = Counter("strop_stream_errors", "Streams broken by an error", **own)
+        self.in_flight = Gauge("strop_requests_in_flight", "Requests being answered", registry=own)
+        self.tokens = Counter("strop_tokens", "Tokens", ["kind"], registry=own)
+        self.rounds = Counter("strop_refinement_rounds", "Check turns asked", registry=own)
+        self.answers = Counter("strop_answers", "Choices by stop reason", ["stop_reason"], registry=own)
+        self.stream_errors = Counter("strop_stream_errors", "Streams broken by an error", registry=own)
 
     def answered(self, choices: Sequence[Choice], usage: Usage) -> None:
         """Count one request's answers and what they cost."""

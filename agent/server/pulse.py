@@ -38,12 +38,15 @@ class Pulse:
     async def check(self) -> str | None:
         """None where the engine is alive, else what is wrong with it."""
         if self._failure is not None:
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._policy.complete(self._policy.prompt_ids(PROBE), Sampling(max_tokens=1))
-                self._failure = None
-            except TimeoutError:
-                self._failure = f"no answer within {PROBE_SECONDS:g} s, after: {self._failure[:200]}"
-            except StropError as error:
-                self._failure = str(error)
+            self._failure = await self._probe()
         return self._failure
+
+    async def _probe(self) -> str | None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._policy.complete(self._policy.prompt_ids(PROBE), Sampling(max_tokens=1))
+        except TimeoutError:
+            return f"no answer within {PROBE_SECONDS:g} s, after it failed"
+        except StropError as error:
+            return str(error)
+        return None

@@ -31,21 +31,26 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 is any free one. Raises UsageError where the address cannot be had."""
+    """A listening socket; port 0 is any free one. Raises UsageError where the address cannot be had.
+
+    To be taken before an engine is started, which is slow, for a port that is in use.
+    """
+    if not 0 <= port <= 65535:
+        raise UsageError(f"cannot listen on {host}:{port}: --port goes from 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listening = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot listen on {host}:{port}: {error} (choose another --host)") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(2048)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = error.strerror or str(error)
         raise UsageError(
             f"cannot listen on {host}:{port}: {reason} (choose another address with --port or --host)"
         ) from error

@@ -35,7 +35,7 @@ def _augment(
     columns = range(len(row_of))
     distance: list[int | None] = [None] * len(row_of)
     before = [-1] * len(row_of)  # column the path comes from, -1 for `row` itself
-    done: list[int] = []
+    done: set[int] = set()
     at_row, at_column, travelled = row, -1, 0
     while True:
         for column in columns:
@@ -48,7 +48,7 @@ def _augment(
         travelled, at_column = min((distance[c] or 0, c) for c in columns if c not in done)
         if row_of[at_column] < 0:
             break
-        done.append(at_column)
+        done.add(at_column)
         at_row = row_of[at_column]
     row_price[row] += travelled
     for column in done:

@@ -1,9 +1,9 @@
 """Judges calls against a task's gold: right or wrong and why, and how near.
 
-Calls are matched to gold calls in any order, so that as much as possible fits. A value is right if it equals the
-gold value: numbers by value, strings after removing spaces and ``, . / - _ * ^``, lower-casing and making single
-quotes double (as the Berkeley Function Calling Leaderboard compares them), containers item by item. An
-argument that is not required may be left out, or given, where the other side has the schema's default.
+Calls are matched to gold calls in any order, so that as much as possible fits. A value is right if it equals
+the gold value: numbers by value, strings after removing spaces and ``, . / - _ * ^``, lower-casing and making
+single quotes double (as the Berkeley Function Calling Leaderboard compares them), containers item by item.
+An argument that is not required may be left out, or given, where the other side has the schema's default.
 """
 
 from __future__ import annotations
@@ -104,12 +104,14 @@ def _matched(calls: Sequence[ToolCall], gold: Gold, task: Task) -> Iterator[tupl
     if len(calls) == len(gold.calls) == 1:
         yield calls[0], gold.calls[0]
         return
-    # Whole numbers, so that the matching is exact; a pair that is not right never costs nothing.
-    costs = [
-        [round((1 - _pair_credit(ours, theirs, task)) * 2**40) for theirs in gold.calls] for ours in calls
-    ]
+    costs = [[_cost(ours, theirs, task) for theirs in gold.calls] for ours in calls]
     for row, column in assign(costs):
         yield calls[row], gold.calls[column]
+
+
+def _cost(ours: ToolCall, gold: ToolCall, task: Task) -> int:
+    """What a pair lacks of full credit, as a whole number so that the matching is exact; 0 only if right."""
+    return round((1 - _pair_credit(ours, gold, task)) * 2**40)
 
 
 def _pair_credit(ours: ToolCall, gold: ToolCall, task: Task) -> float:

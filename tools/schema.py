@@ -1,7 +1,7 @@
 """JSON Schemas as tools really carry them: normalised, asked for a value's type, and used to validate a call.
 
-Benchmarks and older prompts write Python's type names (``dict``, ``float``, ``tuple``, ``any``); `normalised` turns
-them into JSON Schema's. Types are JSON Schema's own: 5.0 is an integer, True is no number.
+Benchmarks and older prompts write Python's type names (``dict``, ``float``, ``tuple``, ``any``); `normalised`
+turns them into JSON Schema's. Types are JSON Schema's own: 5.0 is an integer, True is no number.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def validate_call(call: ToolCall, tools: Sequence[ToolSpec]) -> list[str]:
         known = ", ".join(tool.properties) or "none"
         unexpected = [name for name in call.arguments if name not in tool.properties]
         problems += [
-            f"{call.name}: there is no argument {name!r}; the arguments are: {known}." for name in unexpected
+            f"{call.name}: there is no argument {name!r}; there are: {known}." for name in unexpected
         ]
     return problems + _schema_problems(call, tool)
 
@@ -141,11 +141,9 @@ def _schema_problems(call: ToolCall, tool: ToolSpec) -> list[str]:
         Draft202012Validator.check_schema(schema)
         # A registry of its own: references outside the schema fail instead of being fetched.
         validator = Draft202012Validator(schema, registry=Registry())
-        errors = sorted(
-            validator.iter_errors(dict(call.arguments)), key=lambda error: list(map(str, error.path))
-        )
+        errors = sorted(validator.iter_errors(dict(call.arguments)), key=lambda error: error.json_path)
     except (SchemaError, Unresolvable, re.error, RecursionError):
-        # A schema that is broken itself rules out nothing but types: that is the tool's fault, not the call's.
+        # A schema that is itself broken rules out nothing but types: the tool's fault, not the call's.
         return _type_problems(call, tool)
     own = ("required", "additionalProperties")  # said above, in words of ours
     return [_sentence(call, error) for error in errors if error.path or error.validator not in own]
@@ -169,6 +167,10 @@ def _sentence(call: ToolCall, error: ValidationError) -> str:
         wanted = described_type({"type": error.validator_value})
         return f"{call.name}: {where} must be of type {wanted}, not {type_name(error.instance)}."
     if error.validator == "enum":
-        allowed = ", ".join(map(repr, error.validator_value))
+        allowed = ", ".join(repr(value) for value in _items(error.validator_value))
         return f"{call.name}: {where} must be one of {allowed}, not {error.instance!r}."
     return f"{call.name}: {where}: {error.message[:200]}."
+
+
+def _items(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]

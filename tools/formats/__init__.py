@@ -1,7 +1,7 @@
 """Call formats: how calls are written as text, and read back from what models really write.
 
-`FORMATS` render exactly; `read_calls` reads tolerantly and records what it repaired; `StreamReader` does so while
-the text is still growing.
+`FORMATS` render exactly; `read_calls` reads tolerantly and records what it repaired; `StreamReader` does
+so while the text is still growing.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Reading:
     content: str | None
     """Prose outside the calls, stripped, its pieces joined by a newline; None where there is none."""
     repairs: tuple[str, ...] = ()
-    """What had to be repaired to read the calls, each once, in order; empty where they stood as they should."""
+    """What had to be repaired to read the calls, each once, in order; empty where nothing had to be."""
     problem: str | None = None
     """Why something that looks like a call cannot be read as one; then `calls` is empty and `content` is
     the whole text, stripped."""

@@ -1,12 +1,13 @@
 """A JSON reader for text a model wrote: bounded, tolerant of the usual slips, and honest about them.
 
-Besides JSON (RFC 8259) it reads, and records as a repair, each of: a trailing comma; single-quoted strings and
-``True``/``False``/``None``; unquoted keys; raw line breaks in strings; unknown escapes (kept as they stand);
-duplicate keys (the last is kept); lone surrogates (replaced by U+FFFD); and, on the way down to a call but
-never inside its arguments, closing braces or brackets missing where the text or its fence ends.
+Besides JSON (RFC 8259) it reads, and records as a repair, each of: a trailing comma; single-quoted strings
+and ``True``/``False``/``None``; unquoted keys; raw line breaks in strings; unknown escapes (kept as they
+stand); duplicate keys (the last is kept); lone surrogates (replaced by U+FFFD); and, on the way down to a
+call but never inside its arguments, closing braces or brackets missing where the text or its fence ends, or
+where the next call of a list begins.
 
-Not read: ``NaN`` and ``Infinity``, numbers outside a double's range, nesting deeper than `MAX_DEPTH`, comments,
-missing commas. Time is linear in the text read.
+Not read: ``NaN`` and ``Infinity``, numbers outside a double's range, nesting deeper than `MAX_DEPTH`,
+comments, missing commas. Time is linear in the text read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Calls written as a list of Python calls: ``[get_weather(city="Oslo"), clock.now()]``.
 
-Read with `ast`, never evaluated: values are literals of Python (or ``true``, ``false``, ``null``), arguments are
-keywords. Names are identifiers joined by dots.
+Read with `ast`, never evaluated: values are literals of Python (or ``true``, ``false``, ``null``), arguments
+are keywords. Names are identifiers joined by dots.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ READING_ORDER = ("fenced_json", "hermes", "bare_json", "pythonic")
 def read_calls(text: str, *, preferred: str = "fenced_json") -> Reading:
     """What `text` says, whichever format it is written in. Total: any text has a reading.
 
-    1. The text is cut into stretches from left to right (`segments`): fences, tags, bare JSON, lists of calls.
-    2. One answer is in one format: the preferred one if a stretch of it is a call or looks like one, else the
-       first of `READING_ORDER` of which that is true. Stretches of other formats are prose.
-    3. Slips are repaired, and each repair recorded, in this order: those of JSON itself (`loose_json`), those of
-       the call's shape (`shapes`), those around it (`segments`: a missing closing fence or tag, a fence
-       within or around tags, a stray closing bracket). A call cut off within its arguments is never repaired.
+    1. The text is cut into stretches from left to right (`segments`): fences, tags, JSON, lists of calls.
+    2. One answer is in one format: the preferred one if a stretch of it is a call or looks like one, else
+       the first of `READING_ORDER` of which that is true. Stretches of other formats are prose.
+    3. Slips are repaired, and each repair recorded, in this order: those of JSON itself (`loose_json`),
+       those of the call's shape (`shapes`), those around it (`segments`: a missing closing fence or tag, a
+       fence within or around tags, a stray closing bracket). A call cut off within its arguments never is.
     4. If a stretch in that format looks like a call and cannot be read, nothing is: see `Reading.problem`.
 
     Fences of other languages, JSON that is no call, and ``[]`` are prose. Raises UsageError where

@@ -6,7 +6,8 @@ In this order an object is a call if it has
    ``function``, ``tool``, ``tool_name`` or ``function_name`` (recorded as repairs);
 3. such an object under ``function`` (OpenAI's form), or a list of them under ``tool_calls``.
 Arguments are an object, an object's JSON text, or null for none (the last two are repairs). A tool's
-description repeated by the model (``description``, or a schema in the place of arguments) is data.
+description repeated by the model (``description``, or a schema in the place of arguments) is data, and so is
+an object whose ``parameters`` (``args``…) are none; whose ``arguments`` are none, it is a broken call.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def _call_of(value: Mapping[str, Any], text: str, repairs: Repairs) -> ToolCall 
     name = value[name_key]
     if not isinstance(name, str) or not name.strip():
         raise UnreadableError("a call without a name")
-    arguments = _arguments_of(value[arguments_key], name, repairs)
+    arguments = _arguments_of(value[arguments_key], repairs)
+    if arguments is None and arguments_key != "arguments":
+        return None
+    if arguments is None:
+        raise UnreadableError(f"the arguments of {name!r} are not an object")
     if name_key != "name":
         repairs[f"name given under '{name_key}'"] = None
     if arguments_key != "arguments":
@@ -75,15 +80,13 @@ def _call_of(value: Mapping[str, Any], text: str, repairs: Repairs) -> ToolCall 
     return ToolCall(name, arguments, text)
 
 
-def _arguments_of(value: Any, name: str, repairs: Repairs) -> dict[str, Any]:
+def _arguments_of(value: Any, repairs: Repairs) -> dict[str, Any] | None:
     if value is None:
         repairs["null arguments read as none"] = None
         return {}
     if isinstance(value, str):
         value = _parsed(value, repairs)
-    if not isinstance(value, dict):
-        raise UnreadableError(f"the arguments of {name!r} are not an object")
-    return value
+    return value if isinstance(value, dict) else None
 
 
 def _parsed(text: str, repairs: Repairs) -> Any:

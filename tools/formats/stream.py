@@ -15,8 +15,8 @@ class StreamReader:
     """Tells prose, which may be sent at once, from what may become a call, which is held back.
 
     All the content `feed` and `finish` return, joined, is `Reading.content` of the whole text. After the
-    first call everything is held until `finish`: a later stretch that cannot be read takes the whole answer back.
-    Total work is linear in the text, up to a logarithm.
+    first call everything is held until `finish`: a later stretch that cannot be read takes the whole answer
+    back. An undecided stretch is looked at again when it has doubled, so that the work stays linear.
     """
 
     def __init__(self, preferred: str):
@@ -59,14 +59,16 @@ class StreamReader:
                 return segment.start
             if not decided:
                 self._at = segment.start
-                if segment.code:
-                    return segment.end
-                self._retry = segment.start + 2 * (len(self._text) - segment.start)
-                return segment.start
+                return segment.end if segment.code else self._wait_from(segment.start)
             self._at, self._weak_from = segment.end, max(self._weak_from, segment.reach)
         beginning = _BEGINNING_OF_A_MARK.search(self._text, self._at)
         self._at = beginning.start() if beginning else len(self._text)
-        return self._at
+        return self._wait_from(self._at)
+
+    def _wait_from(self, undecided: int) -> int:
+        """`undecided`, after arranging to look again when what follows it has doubled."""
+        self._retry = 2 * len(self._text) - undecided
+        return undecided
 
     def _next_segment(self) -> Segment | None:
         return next_segment(self._text, self._at, self._weak_from, self._preferred)

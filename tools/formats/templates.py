@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 
+_QUOTE = r"""\\?["']"""
+_NAME_AND_ARGUMENTS = rf"{_QUOTE}name{_QUOTE}\s*:.{{0,80}}?{_QUOTE}(?:parameters|arguments){_QUOTE}\s*:"
 _SIGNS = (
     ("hermes", re.compile(r"<tool_call>")),
-    ("pythonic", re.compile(r"\[\s*func_?(?:tion_?)?(?:name)?1?\w*\(", re.IGNORECASE)),
-    ("fenced_json", re.compile(r"```json|```\\njson")),
-    (
-        "bare_json",
-        re.compile(
-            r"""\\?["']name\\?["']\s*:.{0,80}?\\?["'](?:parameters|arguments)\\?["']\s*:""", re.DOTALL
-        ),
-    ),
+    ("pythonic", re.compile(r"\[\s*func\w*\(", re.IGNORECASE)),
+    ("fenced_json", re.compile(r"```json")),
+    ("bare_json", re.compile(_NAME_AND_ARGUMENTS, re.DOTALL)),
 )
+"""What gives each format away, the most telling first."""
 
 
 def format_of_template(template: str) -> str:

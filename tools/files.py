@@ -27,6 +27,19 @@ class BadRow:
     reason: str
 
 
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON that UTF-8 can hold: readable, but escaped where a string has half of a surrogate pair.
+
+    Models write those, and so do the tasks made from what they wrote.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, all or nothing. Raises RunError where the disk refuses."""
     write_bytes(path, text.encode())
@@ -49,12 +62,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON, all or nothing."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, all or nothing."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json_text(row) + "\n" for row in rows))
 
 
 def read_json(path: Path) -> Any:
@@ -117,7 +130,7 @@ class JsonlWriter:
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row."""
         try:
-            self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            self._file.write(json_text(row).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:

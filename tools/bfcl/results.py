@@ -9,13 +9,12 @@ form of a model with native function calling; else the text), and what it cost.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from strop.tools.bfcl.suite import PREFIX
-from strop.tools.files import write_jsonl
+from strop.tools.files import json_text, write_jsonl
 
 
 def write_results(out: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -32,7 +31,7 @@ def write_results(out: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> N
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    calls = [{call["name"]: json.dumps(call["arguments"], ensure_ascii=False)} for call in row["calls"]]
+    calls = [{call["name"]: json_text(call["arguments"])} for call in row["calls"]]
     return {
         "id": row["id"],
         "result": calls or row["content"] or "",

@@ -1,0 +1,237 @@
+"""Asks any OpenAI-compatible endpoint; what it answers is judged like a local model's answer.
+
+Only tokens are missing: an endpoint's drafts have no ids, so they can be scored but not trained on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from strop.agent.answer import Answer, StopReason
+from strop.agent.engines.base import Sampling
+from strop.agent.wire import SafeNames, WireReply, answer_of, is_safe, messages_with_names, read_reply
+from strop.tools.errors import DataError, EndpointError, TooLongError, UsageError
+from strop.tools.task import Task
+
+RETRIED = frozenset({408, 429, 500, 502, 503, 504, 529})
+"""Statuses after which the same request may well succeed."""
+LONGEST_WAIT = 60.0
+"""Seconds; an endpoint that wants more (``Retry-After``) is not waited for."""
+EXCERPT = 200
+"""Characters of an unwelcome answer that an error repeats."""
+
+
+class RemoteChat:
+    """An `Answerer` over ``POST {url}/chat/completions``.
+
+    Native ``tool_calls`` are taken as they are; where a model answers a tools prompt with text, calls are
+    read from it and the answer's repairs say so. Tool names go out as they are, dots included, until the
+    endpoint refuses one (OpenAI's own does); from then on they are sent in the safe alphabet and mapped back.
+
+    Failing connections and statuses in `RETRIED` are tried `attempts` times, with growing, jittered pauses or
+    as ``Retry-After`` says. Use as an asynchronous context manager, or `close` it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        refine: str = "off",
+        attempts: int = 5,
+        backoff: float = 0.5,
+        timeout: float = 600.0,
+        safe_names: bool = False,
+        call_format: str = "fenced_json",
+    ):
+        """`url` ends before ``/chat/completions``; a bare host gets ``/v1``.
+
+        `refine` other than ``off`` is asked of the endpoint, which must be a Strop server; `backoff` is the
+        first pause and `timeout` the longest wait for one answer, both in seconds; `safe_names` sends safe
+        names from the start; `call_format` is what text is read as first. Raises UsageError for a bad URL or
+        key.
+        """
+        self._url = chat_url(url)
+        self._name = model
+        self._refine: str | int = (int(refine) or "off") if refine.isdecimal() else refine
+        self._attempts = attempts
+        self._backoff = backoff
+        self._safe_names = safe_names
+        self._call_format = call_format
+        self._timeout = timeout
+        headers = {"Content-Type": "application/json"} | _authorization(api_key)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        waits = httpx.Timeout(timeout, connect=10.0)
+        self._client = httpx.AsyncClient(headers=headers, limits=limits, timeout=waits)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def answer(self, task: Task, sampling: Sampling) -> Answer:
+        """One answer.
+
+        Raises EndpointError where the endpoint cannot be reached, refuses or answers something else than a
+        chat completion, TooLongError where it says the prompt does not fit, and UsageError for sampling that
+        cannot be asked for over HTTP or refinement that the endpoint does otherwise than asked.
+        """
+        _check(sampling)
+        names = SafeNames(task.tools) if self._safe_names else None
+        response = await self._post(self._body(task, sampling, names))
+        if names is None and _refuses_names(response, task):
+            self._safe_names = True
+            return await self.answer(task, sampling)
+        reply = self._read(response)
+        self._check_refined(reply)
+        return answer_of(reply, names, tools=bool(task.tools), call_format=self._call_format)
+
+    def _body(self, task: Task, sampling: Sampling, names: SafeNames | None) -> dict[str, Any]:
+        tools, messages = task.tools, [dict(message) for message in task.messages]
+        if names is not None:
+            tools = tuple(replace(tool, name=names.send(tool.name)) for tool in tools)
+            messages = messages_with_names(task.messages, names)
+        body: dict[str, Any] = {
+            "model": self._name,
+            "messages": messages,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+        }
+        optional = {
+            "tools": [tool.to_openai() for tool in tools],
+            "stop": list(sampling.stop),
+            "top_p": sampling.top_p if sampling.top_p != 1 else None,
+            "strop": {"refine": self._refine} if self._refine != "off" else None,
+        }
+        body |= {name: value for name, value in optional.items() if value}
+        return body if sampling.seed is None else body | {"seed": sampling.seed}
+
+    async def _post(self, body: dict[str, Any]) -> httpx.Response:
+        """The response, once it is none to try again after."""
+        # Escaped, since halves of surrogate pairs, which a task may hold, are no UTF-8.
+        content = json.dumps(body).encode()
+        for attempt in itertools.count(1):
+            pause: float | None = None
+            try:
+                response = await self._client.post(self._url, content=content)
+            except httpx.ReadTimeout:
+                # Asked again, it would not be faster.
+                raise EndpointError(f"{self._url}: no answer within {self._timeout:g} s") from None
+            except httpx.HTTPError as error:
+                failure = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            else:
+                if response.status_code not in RETRIED:
+                    return response
+                failure, pause = _status(response), _retry_after(response)
+            if attempt >= self._attempts or (pause or 0) > LONGEST_WAIT:
+                times = "once" if attempt == 1 else f"{attempt} times"
+                raise EndpointError(f"{self._url}: {failure} (tried {times}); is the server up and well?")
+            growing = self._backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
+            await asyncio.sleep(min(LONGEST_WAIT, growing) if pause is None else pause)
+        raise AssertionError("unreachable: the count does not end")
+
+    def _read(self, response: httpx.Response) -> WireReply:
+        if response.status_code == 400 and _says_too_long(response.text):
+            raise TooLongError(f"{self._url}: {_status(response)}")
+        if not response.is_success:
+            raise EndpointError(f"{self._url}: {_status(response)}{_HINTS.get(response.status_code, '')}")
+        try:
+            return read_reply(response.content)
+        except DataError as error:
+            raise EndpointError(
+                f"{self._url}: its answer is no chat completion ({error}): {_excerpt(response)}"
+            ) from None
+
+    def _check_refined(self, reply: WireReply) -> None:
+        """An answer must have come about as the results will say it did."""
+        extra = reply.choices[0].strop
+        if self._refine != "off" and extra is None:
+            raise UsageError(f"{self._url} is no Strop server and cannot refine: ask with refinement off")
+        if self._refine == "off" and extra is not None and extra.stop_reason is not StopReason.OFF:
+            raise UsageError(
+                f"{self._url} refines by itself: start it with --refine off, or ask with --refine adaptive"
+            )
+
+
+_HINTS = {
+    401: "; does it want an API key?",
+    403: "; does it want another API key?",
+    404: "; is the URL right, and does it serve this model?",
+}
+
+
+def chat_url(url: str) -> str:
+    """Where to post. Raises UsageError for what is no http address."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL as error:
+        raise UsageError(f"endpoint {url!r} is no URL: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UsageError(f"endpoint {url!r} is no http address; want something like http://127.0.0.1:8000/v1")
+    path = parsed.path.rstrip("/") or "/v1"
+    return str(parsed.copy_with(path=path.removesuffix("/chat/completions") + "/chat/completions"))
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    if not api_key:
+        return {}
+    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+        raise UsageError("the API key has characters no key has; was it copied whole?")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def _check(sampling: Sampling) -> None:
+    if sampling.n != 1:
+        raise UsageError(f"an answer is one sample, got n={sampling.n}")
+    if sampling.stop_token_ids or sampling.logprobs:
+        raise UsageError("an endpoint takes no token ids to stop at and returns no log-probabilities here")
+
+
+def _status(response: httpx.Response) -> str:
+    return f"HTTP {response.status_code}: {_excerpt(response)}"
+
+
+def _excerpt(response: httpx.Response) -> str:
+    """The error's own message where it has OpenAI's form, else the start of the body, on one line."""
+    try:
+        text = str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = response.text
+    line = " ".join(text.split())
+    return (line[:EXCERPT] + "…" if len(line) > EXCERPT else line) or "(empty body)"
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds the endpoint asks to wait. Its other form, a date, is left to the growing pauses."""
+    wanted = response.headers.get("retry-after", "").strip()
+    return float(wanted) if wanted.replace(".", "", 1).isdecimal() else None
+
+
+def _says_too_long(text: str) -> bool:
+    return "context_length_exceeded" in text or "maximum context length" in text
+
+
+def _refuses_names(response: httpx.Response, task: Task) -> bool:
+    """Whether a refusal may be about the tools' names, and safe names would change anything."""
+    unsafe = any(not is_safe(tool.name) for tool in task.tools)
+    return response.status_code in (400, 422) and unsafe and "name" in response.text

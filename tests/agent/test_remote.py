@@ -1,0 +1,331 @@
+"""The remote answerer, against a real HTTP server on this machine that answers as it is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strop.agent.answer import Answer, StopReason, Usage
+from strop.agent.engines.base import FinishReason, Sampling
+from strop.agent.remote import RemoteChat, chat_url
+from strop.agent.wire import NOT_NATIVE, SafeNames, is_safe
+from strop.tools.errors import EndpointError, TooLongError, UsageError
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.task import Task
+
+TOOL = ToolSpec("weather.get", "Weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
+TASK = Task("t", ({"role": "user", "content": "Rain in Köln?"},), (TOOL,))
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """One response of the scripted server."""
+
+    body: str | bytes = ""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int = 0
+    """Bytes left off the end of what was announced."""
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """A server that gives its responses in order, the last one for ever."""
+
+    says: list[Says]
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+
+@contextmanager
+def serving(*says: Says) -> Iterator[Endpoint]:
+    endpoint = Endpoint(list(says))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            endpoint.bodies.append(json.loads(self.rfile.read(length)))
+            endpoint.headers.append({name.lower(): value for name, value in self.headers.items()})
+            endpoint.paths.append(self.path)
+            one = endpoint.says.pop(0) if len(endpoint.says) > 1 else endpoint.says[0]
+            data = one.body.encode() if isinstance(one.body, str) else one.body
+            self.send_response(one.status)
+            for name, value in one.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) - one.cut])
+
+        def log_message(self, format: str, *args: Any) -> None:
+            del format, args
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    endpoint.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield endpoint
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def completion(message: dict[str, Any], finish: str = "stop", **extra: Any) -> Says:
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish, **extra}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
+    return Says(json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}))
+
+
+def native(name: str, arguments: Any) -> Says:
+    call = {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return completion({"content": None, "tool_calls": [call]}, "tool_calls")
+
+
+RAIN = native("weather.get", '{"city": "Köln"}')
+
+
+async def ask(endpoint: Endpoint, sampling: Sampling | None = None, **options: Any) -> Answer:
+    async with RemoteChat(endpoint.url, "m", backoff=0.01, **options) as remote:
+        return await remote.answer(TASK, sampling or Sampling(max_tokens=9))
+
+
+async def test_native_calls_are_taken_as_they_are() -> None:
+    with serving(RAIN) as endpoint:
+        answer = await ask(endpoint, api_key="secret")
+    assert answer.calls == (ToolCall("weather.get", {"city": "Köln"}),)
+    assert (answer.content, answer.final.repairs, answer.final.problem) == (None, (), None)
+    assert answer.usage == Usage(7, 3, 2)
+    assert endpoint.paths == ["/v1/chat/completions"]
+    assert endpoint.headers[0]["authorization"] == "Bearer secret"
+    assert endpoint.bodies[0] == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Rain in Köln?"}],
+        "max_tokens": 9,
+        "temperature": 0.0,
+        "tools": [TOOL.to_openai()],
+    }
+
+
+async def test_calls_written_as_text_are_read_and_said_to_be() -> None:
+    text = '```json\n{"name": "weather.get", "arguments": {"city": "Köln"}}\n```'
+    with serving(completion({"content": text})) as endpoint:
+        answer = await ask(endpoint)
+    assert answer.calls == (ToolCall("weather.get", {"city": "Köln"}),)
+    assert answer.final.repairs[0] == NOT_NATIVE
+    assert answer.final.text == text
+
+
+async def test_prose_stays_prose_and_a_cut_answer_says_so() -> None:
+    with serving(completion({"content": "I cannot"}, "length")) as endpoint:
+        answer = await ask(endpoint)
+    assert (answer.calls, answer.content, answer.final.repairs) == ((), "I cannot", ())
+    assert answer.final.finish_reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Kö', "[1]", "[" * 5000, "9" * 5000])
+async def test_arguments_that_are_no_object_make_the_answer_unreadable(arguments: str) -> None:
+    with serving(native("weather.get", arguments)) as endpoint:
+        answer = await ask(endpoint)
+    assert answer.calls == ()
+    assert answer.final.problem is not None
+
+
+async def test_odd_but_readable_arguments_are_repaired_aloud() -> None:
+    with serving(native("weather.get", {"city": "Köln"})) as endpoint:
+        given_object = await ask(endpoint)
+    with serving(native("weather.get", "")) as endpoint:
+        empty = await ask(endpoint)
+    assert given_object.calls[0].arguments == {"city": "Köln"}
+    assert empty.calls[0].arguments == {}
+    assert given_object.final.repairs
+    assert empty.final.repairs
+
+
+async def test_it_tries_again_after_failures_that_pass() -> None:
+    busy, broken = Says("slow down", 429, {"Retry-After": "0.02"}), Says("oops", 503)
+    with serving(busy, broken, RAIN) as endpoint:
+        answer = await ask(endpoint)
+    assert answer.calls
+    assert len(endpoint.bodies) == 3
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (Says('{"error": {"message": "CUDA is out of memory"}}', 500), "HTTP 500: CUDA is out of memory"),
+        (Says("", 502), r"HTTP 502: \(empty body\)"),
+        (Says("<html><body>Bad gateway</body></html>", 504), "HTTP 504: <html>"),
+        (Says("wait", 429, {"Retry-After": "0"}), "HTTP 429: wait"),
+        (Says(RAIN.body, cut=5), "RemoteProtocolError"),
+    ],
+)
+async def test_failures_that_stay_are_reported_with_url_status_and_excerpt(says: Says, words: str) -> None:
+    with serving(says) as endpoint, pytest.raises(EndpointError, match=words) as caught:
+        await ask(endpoint, attempts=2)
+    assert f"{endpoint.url}/chat/completions" in str(caught.value)
+    assert "tried 2 times" in str(caught.value)
+    assert len(endpoint.bodies) == 2
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (Says('{"error": {"message": "bad key"}}', 401), "HTTP 401: bad key; does it want an API key"),
+        (Says("no such route", 404), "HTTP 404: no such route; is the URL right"),
+        (Says("wait", 429, {"Retry-After": "3600"}), "HTTP 429: wait"),
+        (Says("<html>hello</html>"), "no chat completion .*not JSON.*<html>hello"),
+        (Says('{"choices": [{"mess'), "not JSON"),
+        (Says(b"\xff\xfe\x00garbage"), "not JSON"),
+        (Says("[" * 100_000), "not JSON"),
+        (Says('{"choices": []}'), "choices"),
+        (Says('{"choices": [{"message": {"content": 3}}]}'), r"choices\.0\.message\.content"),
+        (Says('{"error": {"message": "quota"}}'), "quota"),
+        (Says("[]"), "no chat completion"),
+    ],
+)
+async def test_what_cannot_get_better_is_reported_at_once(says: Says, words: str) -> None:
+    with serving(says) as endpoint, pytest.raises(EndpointError, match=words):
+        await ask(endpoint)
+    assert len(endpoint.bodies) == 1
+
+
+async def test_nobody_listening() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(EndpointError, match=r"ConnectError.*is the server up"):
+        await ask(Endpoint([], port=port), attempts=2)
+
+
+async def test_an_endpoint_that_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = Endpoint([], port=silent.getsockname()[1])
+        with pytest.raises(EndpointError, match=r"no answer within 0\.05 s"):
+            await ask(endpoint, timeout=0.05)
+
+
+async def test_a_prompt_too_long_is_told_apart() -> None:
+    refusal = {"error": {"message": "too many tokens", "code": "context_length_exceeded"}}
+    with serving(Says(json.dumps(refusal), 400)) as endpoint, pytest.raises(TooLongError, match="too many"):
+        await ask(endpoint)
+
+
+async def test_names_an_endpoint_refuses_are_sent_safely_and_mapped_back() -> None:
+    refusal = Says('{"error": {"message": "Invalid \'tools[0].function.name\': pattern"}}', 400)
+    with serving(refusal, native("weather_get", '{"city": "Köln"}')) as endpoint:
+        async with RemoteChat(endpoint.url, "m") as remote:
+            first = await remote.answer(TASK, Sampling())
+            await remote.answer(TASK, Sampling())
+    assert first.calls[0].name == "weather.get"
+    sent = [body["tools"][0]["function"]["name"] for body in endpoint.bodies]
+    assert sent == ["weather.get", "weather_get", "weather_get"]
+
+
+async def test_refinement_is_asked_for_and_its_account_kept() -> None:
+    account = {"rounds": 2, "stop_reason": "equal", "repairs": ["a comma"], "problem": None, "new": 1}
+    with serving(completion({"content": "no"}, strop=account)) as endpoint:
+        answer = await ask(endpoint, refine="2")
+    assert endpoint.bodies[0]["strop"] == {"refine": 2}
+    assert (answer.rounds, answer.stop_reason) == (2, StopReason.EQUAL)
+    assert answer.final.repairs == ("a comma",)
+
+
+@pytest.mark.parametrize(
+    ("refine", "says"),
+    [("adaptive", RAIN), ("off", completion({"content": "no"}, strop={"rounds": 1, "stop_reason": "equal"}))],
+)
+async def test_refinement_other_than_asked_is_refused(refine: str, says: Says) -> None:
+    with serving(says) as endpoint, pytest.raises(UsageError, match="refine"):
+        await ask(endpoint, refine=refine)
+
+
+async def test_what_http_cannot_ask_is_refused_and_the_rest_is_sent() -> None:
+    with serving(RAIN) as endpoint:
+        for impossible in (Sampling(n=2), Sampling(logprobs=True), Sampling(stop_token_ids=(1,))):
+            with pytest.raises(UsageError):
+                await ask(endpoint, impossible)
+        await ask(endpoint, Sampling(temperature=0.5, top_p=0.9, seed=0, stop=("END",)))
+    (body,) = endpoint.bodies
+    assert (body["temperature"], body["top_p"], body["seed"], body["stop"]) == (0.5, 0.9, 0, ["END"])
+
+
+async def test_half_a_surrogate_pair_goes_out_and_comes_back() -> None:
+    half = chr(0xD83D)
+    task = Task("t", ({"role": "user", "content": half},), (TOOL,))
+    with serving(completion({"content": half})) as endpoint:
+        async with RemoteChat(endpoint.url, "m") as remote:
+            answer = await remote.answer(task, Sampling())
+    assert endpoint.bodies[0]["messages"][0]["content"] == half
+    assert answer.content == "?"
+
+
+@pytest.mark.parametrize(
+    ("given_url", "posted"),
+    [
+        ("http://h:1", "http://h:1/v1/chat/completions"),
+        ("http://h:1/", "http://h:1/v1/chat/completions"),
+        ("https://h/v1/", "https://h/v1/chat/completions"),
+        ("http://h/api/v3", "http://h/api/v3/chat/completions"),
+        ("http://h/v1/chat/completions", "http://h/v1/chat/completions"),
+    ],
+)
+def test_where_it_posts(given_url: str, posted: str) -> None:
+    assert chat_url(given_url) == posted
+
+
+@pytest.mark.parametrize("wrong", ["localhost:8000", "ftp://h/v1", "", "http://", "http://[::1"])
+def test_addresses_that_are_none(wrong: str) -> None:
+    with pytest.raises(UsageError, match="endpoint"):
+        chat_url(wrong)
+
+
+@pytest.mark.parametrize("key", ["a b", "schlüssel", "a\nb"])
+def test_keys_that_are_none(key: str) -> None:
+    with pytest.raises(UsageError, match="API key"):
+        RemoteChat("http://h", "m", api_key=key)
+
+
+tool_names = st.lists(
+    st.one_of(st.text(max_size=80), st.from_regex(r"[a_.]{1,3}", fullmatch=True)), unique=True
+)
+
+
+@given(tool_names)
+def test_safe_names_are_safe_different_and_reversible(names: list[str]) -> None:
+    safe = SafeNames([ToolSpec(name, "", {}) for name in names])
+    sent = [safe.send(name) for name in names]
+    assert all(is_safe(name) for name in sent)
+    assert len(set(sent)) == len(names)
+    assert [safe.receive(name) for name in sent] == names
+    assert [safe.send(name) for name in names if is_safe(name)] == [name for name in names if is_safe(name)]
+
+
+async def test_safe_names_reach_calls_already_made() -> None:
+    made = {"id": "c", "type": "function", "function": {"name": "weather.get", "arguments": "{}"}}
+    told = {"role": "tool", "tool_call_id": "c", "content": "dry"}
+    task = Task(
+        "t", (*TASK.messages, {"role": "assistant", "content": None, "tool_calls": [made]}, told), (TOOL,)
+    )
+    with serving(completion({"content": "No."})) as endpoint:
+        async with RemoteChat(endpoint.url, "m", safe_names=True) as remote:
+            await remote.answer(task, Sampling())
+    assert endpoint.bodies[0]["messages"][1]["tool_calls"][0]["function"]["name"] == "weather_get"
+    assert task.messages[1]["tool_calls"][0]["function"]["name"] == "weather.get"

@@ -39,6 +39,7 @@ __all__ = ["Served", "create_app"]
 def create_app(served: Served) -> FastAPI:
     """An app that answers with `served`. It starts and closes nothing: the engine belongs to the caller."""
     app = FastAPI(title="Strop", version=version("strop"), openapi_url=None)
+    app.state.served = served
     metrics, pulse = Metrics(), Pulse(served.policy)
     app.include_router(_openai_routes(served, metrics, pulse))
     app.include_router(_own_routes(served, metrics, pulse))

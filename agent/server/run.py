@@ -6,14 +6,13 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 from rich.text import Text
 
-from strop.agent.server.app import create_app
 from strop.agent.server.served import Served
 from strop.tools.errors import EngineError, UsageError
 
@@ -100,15 +99,10 @@ async def serve(app: FastAPI, listening: socket.socket) -> None:
             loop.remove_signal_handler(number)
 
 
-async def run_server(opened: AbstractAsyncContextManager[Served], host: str, port: int) -> None:
-    """`strop serve`: take the address, open what is served (slow), say so, serve, close it.
-
-    Raises UsageError at once where the address is taken, and whatever opening raises.
-    """
-    with bind(host, port) as listening:
-        async with opened as served:
-            announce(served, url_of(listening))
-            await serve(create_app(served), listening)
+async def run_server(app: FastAPI, listening: socket.socket) -> None:
+    """`strop serve`: say where the server is, then `serve`. `app` is one of `create_app`'s."""
+    announce(app.state.served, url_of(listening))
+    await serve(app, listening)
 
 
 def announce(served: Served, url: str) -> None:

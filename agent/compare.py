@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import sqrt
 
 Z95 = 1.959963984540054
 """Standard normal quantile of a two-sided 95 % interval."""
@@ -34,7 +34,10 @@ def mcnemar(gained: int, lost: int) -> float:
     flips = gained + lost
     if flips == 0:
         return 1.0
-    tail = sum(comb(flips, k) for k in range(min(gained, lost) + 1))
+    ways = tail = 1
+    for k in range(min(gained, lost)):
+        ways = ways * (flips - k) // (k + 1)
+        tail += ways
     # Integers divided by integers: exact at any size.
     return min(1.0, 2 * tail / (1 << flips))
 

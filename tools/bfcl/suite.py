@@ -140,22 +140,27 @@ def _version(directory: Path) -> str:
 
 def _load_category(directory: Path, category: str) -> list[BfclCase]:
     question_file, path = _files(directory, category)
-    questions = _rows(question_file)
+    questions = _rows(question_file, "id", "question", "function")
     if "relevance" in category:
         return [_case(category, row, ()) for row in questions]
-    answers = {row["id"]: row["ground_truth"] for row in _rows(path)}
+    answers = {row["id"]: row["ground_truth"] for row in _rows(path, "id", "ground_truth")}
     missing = [row["id"] for row in questions if row["id"] not in answers]
     if missing:
         raise DataError(f"no answer to {missing[0]!r}", path=path)
     return [_case(category, row, tuple(answers[row["id"]])) for row in questions]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path, *wanted: str) -> list[dict[str, Any]]:
+    """Rows of a file, each with the fields `wanted`."""
     if not path.is_file():
         raise DataError(f"no such BFCL file; get it with: {INSTALL}", path=path)
     rows, bad = read_jsonl(path)
     if bad:
         raise DataError(bad[0].reason, path=path, line=bad[0].line)
+    for line, row in rows:
+        missing = [name for name in wanted if name not in row]
+        if missing:
+            raise DataError(f"no {missing[0]!r}; is this BFCL v4?", path=path, line=line)
     return [row for _, row in rows]
 
 

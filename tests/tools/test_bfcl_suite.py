@@ -1,0 +1,184 @@
+"""Reading BFCL's files: made-up ones of the same form, and the installed ones where there are any."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from strop.tools.bfcl import CATEGORIES, find_data, load_suite
+from strop.tools.bfcl.results import write_results
+from strop.tools.bfcl.schema import json_schema
+from strop.tools.errors import DataError, UsageError
+from strop.tools.spec import ToolCall
+from strop.tools.verdict import ErrorKind
+
+needs_data = pytest.mark.skipif(
+    util.find_spec("bfcl_eval") is None, reason="bfcl-eval, whose data these tests read, is not installed"
+)
+
+ORDER = {
+    "name": "shop.order",
+    "description": "Orders.",
+    "parameters": {
+        "type": "dict",
+        "required": ["item"],
+        "properties": {
+            "item": {"type": "string", "description": "What."},
+            "count": {"type": "integer", "default": 1},
+            "price": {"type": "float"},
+            "sizes": {"type": "tuple", "items": {"type": "float"}},
+            "type": {"type": "any"},
+            "to": {"type": "dict", "properties": {"zip": {"type": "integer"}}, "required": ["zip"]},
+        },
+    },
+}
+
+
+def write(path: Path, *rows: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two categories in the benchmark's form."""
+    question = {"question": [[{"role": "user", "content": "Two cups."}]], "function": [ORDER]}
+    answer = {"shop.order": {"item": ["cup"], "count": [2, ""], "to": ["", {"zip": [1, 2]}]}}
+    write(
+        tmp_path / "BFCL_v4_simple_python.json", *({"id": f"simple_python_{n}", **question} for n in range(3))
+    )
+    answers = ({"id": f"simple_python_{n}", "ground_truth": [answer]} for n in range(3))
+    write(tmp_path / "possible_answer" / "BFCL_v4_simple_python.json", *answers)
+    write(tmp_path / "BFCL_v4_irrelevance.json", {"id": "irrelevance_0", **question})
+    return tmp_path
+
+
+def test_entries_become_tasks(data: Path) -> None:
+    suite = load_suite(["irrelevance", "simple_python"], limit=2, data=data)
+    assert [case.task.id for case in suite.cases] == ["simple_python_0", "simple_python_1", "irrelevance_0"]
+    assert suite.sizes == {"simple_python": 3, "irrelevance": 1}
+    task = suite.cases[0].task
+    assert task.messages == ({"role": "user", "content": "Two cups."},)
+    assert task.gold is not None
+    assert task.gold.calls == (ToolCall("shop.order", {"item": "cup", "count": 2, "to": {"zip": 1}}),)
+    assert suite.cases[0].score(task.gold.calls).correct
+    assert suite.cases[2].score(()).correct
+
+
+def test_types_become_json_schema_at_every_depth(data: Path) -> None:
+    tool = load_suite(["irrelevance"], data=data).cases[0].task.tools[0]
+    assert tool.name == "shop.order"
+    assert tool.required == ("item",)
+    assert tool.parameters["type"] == "object"
+    assert tool.properties == {
+        "item": {"type": "string", "description": "What."},
+        "count": {"type": "integer", "default": 1},
+        "price": {"type": "number"},
+        "sizes": {"type": "array", "items": {"type": "number"}},
+        "type": {"type": "string"},
+        "to": {"type": "object", "properties": {"zip": {"type": "integer"}}, "required": ["zip"]},
+    }
+    assert json_schema({}) == {"type": "string"}
+
+
+def test_prose_and_what_cannot_be_read_are_wrong_in_different_ways(data: Path) -> None:
+    case = load_suite(["simple_python"], data=data).cases[0]
+    assert case.score((), "Which cup?").error is ErrorKind.MISSING_CALL
+    assert case.score((), None).error is ErrorKind.MISSING_CALL
+    unreadable = case.score((), '{"name": ', "cut off")
+    assert unreadable.error is ErrorKind.UNPARSABLE
+    assert "ast_decoder:decoder_failed" in unreadable.detail
+    assert load_suite(["irrelevance"], data=data).cases[0].score((), '{"name": ', "cut off").correct
+
+
+def test_the_version_is_the_datas_and_no_choice_of_categories(data: Path) -> None:
+    one, both = (
+        load_suite(["irrelevance"], data=data),
+        load_suite(["irrelevance", "simple_python"], data=data),
+    )
+    assert one.version == both.version
+    with (data / "BFCL_v4_simple_python.json").open("a") as file:
+        file.write("\n")
+    assert load_suite(["irrelevance"], data=data).version != one.version
+
+
+def test_what_is_missing_or_malformed_is_named(data: Path) -> None:
+    with pytest.raises(UsageError, match="no BFCL category 'simple'; there are simple_python"):
+        load_suite(["simple"], data=data)
+    with pytest.raises(UsageError, match="at least 1"):
+        load_suite(["irrelevance"], limit=0, data=data)
+    with pytest.raises(DataError, match=r"BFCL_v4_multiple\.json: .*pip install --no-deps bfcl-eval=="):
+        load_suite(["multiple"], data=data)
+    write(
+        data / "possible_answer" / "BFCL_v4_simple_python.json", {"id": "simple_python_0", "ground_truth": []}
+    )
+    with pytest.raises(DataError, match="no answer to 'simple_python_1'"):
+        load_suite(["simple_python"], data=data)
+    (data / "BFCL_v4_irrelevance.json").write_text('{"id": 1}\n{"id": \n')
+    with pytest.raises(DataError, match=r"irrelevance\.json:2: not JSON"):
+        load_suite(["irrelevance"], data=data)
+    write(data / "BFCL_v4_irrelevance.json", {"id": "irrelevance_0", "function": []})
+    with pytest.raises(DataError, match=r"irrelevance\.json:1: no .question"):
+        load_suite(["irrelevance"], data=data)
+
+
+def test_results_are_filed_by_group(tmp_path: Path) -> None:
+    row = {
+        "id": "live_simple_0-0-0", "category": "live_simple", "content": None, "seconds": 0.5,
+        "calls": [{"name": "a.b", "arguments": {"ü": 1}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }  # fmt: skip
+    write_results(tmp_path, "org/model", [row])
+    (path,) = (tmp_path / "result").rglob("*.json")
+    assert path == tmp_path / "result/org_model/live/BFCL_v4_live_simple_result.json"
+    assert json.loads(path.read_text()) == {
+        "id": "live_simple_0-0-0", "result": [{"a.b": '{"ü": 1}'}],
+        "input_token_count": 3, "output_token_count": 2, "latency": 0.5,
+    }  # fmt: skip
+
+
+@needs_data
+def test_the_installed_data_are_whole() -> None:
+    suite = load_suite(data=find_data())
+    assert list(suite.sizes) == list(CATEGORIES)
+    assert sum(suite.sizes.values()) == len(suite.cases) == 3491
+    assert len({case.task.id for case in suite.cases}) == 3491
+    wrong = [
+        case.task.id for case in suite.cases
+        if case.task.gold is not None and not case.score(case.task.gold.calls).correct
+    ]  # fmt: skip
+    # Their allowed answers contradict their own function documents: no answer satisfies the official checker.
+    assert wrong == [
+        "parallel_multiple_12", "parallel_multiple_26", "live_simple_106-63-0", "live_simple_112-68-0",
+        "live_multiple_862-181-3", "live_multiple_964-207-0",
+    ]  # fmt: skip
+
+
+def agreement() -> ModuleType:
+    """The benchmark script as a module."""
+    path = Path(__file__).parents[2] / "benchmarks" / "bfcl_agreement.py"
+    spec = util.spec_from_file_location("bfcl_agreement", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    # Its dataclasses look their own module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@needs_data
+def test_verdicts_and_reasons_equal_the_official_checkers_on_a_sample() -> None:
+    script = agreement()
+    suite = load_suite()
+    tally = script.compare(suite.cases[::7], script.load_official(), seed=1, every=40)
+    assert tally.differences == []
+    assert sum(tally.answers.values()) > 1500
+    assert len(tally.answers) == len(CATEGORIES)
+    assert len(tally.verdicts) > 12

@@ -19,6 +19,7 @@ from strop.agent.server.protocol import Question
 from strop.agent.server.text import StopFilter, cut
 from strop.tools.errors import EngineError
 from strop.tools.formats import Reading, StreamReader, read_calls
+from strop.tools.schema import validate_call
 from strop.tools.spec import ToolCall
 
 
@@ -39,6 +40,8 @@ class Choice:
     """Names called that were not on offer; the calls are in the reply all the same."""
     rounds: int = 0
     stop_reason: StopReason = StopReason.OFF
+    strict_violations: tuple[str, ...] = ()
+    """What calls of tools with ``strict: true`` get wrong: decoding is not constrained yet."""
     problem: str | None = None
     """Why a text that looks like a call was not read as one; it is the content then."""
     logprobs: tuple[dict[str, Any], ...] | None = None
@@ -64,6 +67,7 @@ class Choice:
             "stop_reason": self.stop_reason.value,
             "repairs": list(self.repairs),
             "unknown_tools": list(self.unknown_tools),
+            "strict_violations": list(self.strict_violations),
             "problem": self.problem,
         }
 
@@ -101,7 +105,8 @@ def choice_of(
     if question.one_call and len(calls) > 1:
         repairs += (f"left out {len(calls) - 1} more calls: parallel_tool_calls is false",)
         calls = calls[:1]
-    offered = {tool.name for tool in question.task.tools}
+    offered = {tool.name: tool for tool in question.task.tools}
+    strict = [call for call in calls if call.name in offered and offered[call.name].strict]
     read_as = "tool_calls" if calls else "stop"
     return Choice(
         content=reading.content or (None if calls else ""),
@@ -110,6 +115,9 @@ def choice_of(
         finish_reason="length" if finish is FinishReason.LENGTH else read_as,
         repairs=repairs,
         unknown_tools=tuple(call.name for call in calls if call.name not in offered),
+        strict_violations=tuple(
+            wrong for call in strict for wrong in validate_call(call, question.task.tools)
+        ),
         problem=reading.problem,
         rounds=rounds,
         stop_reason=stop_reason,
@@ -159,7 +167,8 @@ def logprobs_of(draft: Draft, template: Template) -> tuple[dict[str, Any], ...]:
     if draft.logprobs is None:
         raise EngineError("the engine returned no log-probabilities")
     found = []
-    for token, logprob in zip(draft.token_ids, draft.logprobs, strict=True):
+    # A refiner may have cut the end of a draft; what is left of it lines up from the beginning.
+    for token, logprob in zip(draft.token_ids, draft.logprobs, strict=False):
         if token in template.end_ids:
             continue
         text = template.decode((token,), skip_special=False)

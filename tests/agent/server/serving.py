@@ -18,7 +18,7 @@ from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",

@@ -12,6 +12,8 @@ import pytest
 from strop.agent.engines.scripted import ScriptedEngine
 from strop.agent.server.app import Served, create_app
 from strop.agent.server.run import running
+from strop.tools.formats import FORMATS
+from strop.tools.spec import ToolCall
 from tests.agent.server.serving import (
     LIMA,
     ONE_CALL,
@@ -63,6 +65,7 @@ async def test_a_call_comes_back_as_a_tool_call() -> None:
         "stop_reason": "off",
         "repairs": [],
         "unknown_tools": [],
+        "strict_violations": [],
         "problem": None,
     }
 
@@ -111,6 +114,16 @@ async def test_a_tool_that_was_not_offered_is_returned_and_named() -> None:
     choice = (await create(served_over(engine_that_says(ONE_CALL)), tools=[other])).choices[0]
     assert choice.message.tool_calls[0].function.name == "get_weather"
     assert choice.strop["unknown_tools"] == ["get_weather"]
+
+
+async def test_what_a_strict_tool_is_called_wrong_with_is_said() -> None:
+    function = {**WEATHER["function"], "strict": True}
+    wrong = FORMATS["fenced_json"].render([ToolCall("get_weather", {"city": 5})])
+    for text, expected in ((ONE_CALL, 0), (wrong, 1)):
+        source = served_over(engine_that_says(text))
+        choice = (await create(source, tools=[{"type": "function", "function": function}])).choices[0]
+        assert len(choice.message.tool_calls) == 1
+        assert len(choice.strop["strict_violations"]) == expected
 
 
 async def test_what_cannot_be_read_is_content_with_the_problem_named() -> None:

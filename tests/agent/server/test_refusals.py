@@ -242,7 +242,7 @@ MESSAGE = st.fixed_dictionaries(
     },
 )
 FUNCTION = st.fixed_dictionaries(
-    {"name": st.text(max_size=5)},
+    {"name": st.just("get_weather") | st.text(max_size=5)},
     optional={
         "description": st.text(max_size=5) | ANYTHING,
         "parameters": st.dictionaries(st.sampled_from(["type", "properties", "required", "$ref"]), ANYTHING)
@@ -284,7 +284,7 @@ BODY = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(BODY)
 def test_no_body_makes_a_500(body: dict[str, Any]) -> None:
-    reply = asyncio.run(send(app_that_says("fine"), "POST", CHAT, json=body))
+    reply = asyncio.run(send(app_that_says(), "POST", CHAT, json=body))
     assert reply.status_code in (200, 400, 404), reply.text
     if reply.status_code != 200:
         error_of(reply, reply.status_code)

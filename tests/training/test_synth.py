@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from strop.tools.errors import UsageError
+from strop.tools.judge import judge
 from strop.tools.task import Gold, Task
 from strop.training.catalogue import load_catalogue
 from strop.training.synth import CATEGORIES, SOURCE, synthesise
@@ -99,6 +100,12 @@ def test_gold_calls_are_valid_by_their_tools_schema() -> None:
         for call in gold(task).calls:
             schema = {**tools[call.name].parameters, "additionalProperties": False}
             assert list(Draft202012Validator(schema).iter_errors(dict(call.arguments))) == [], task.id
+
+
+def test_the_judge_finds_the_gold_right_and_an_empty_answer_wrong() -> None:
+    for task in TASKS:
+        assert judge(gold(task).calls, None, task).correct, task.id
+        assert judge((), None, task).correct == (task.category == "irrelevance"), task.id
 
 
 def test_every_value_of_a_gold_call_is_stated_in_the_question() -> None:

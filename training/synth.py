@@ -26,7 +26,7 @@ SOURCE = "strop synthesiser"
 
 _COUNTS = (2, 2, 2, 3, 3, 4)
 """Calls asked for in one request: mostly few."""
-_OTHERS = (1, 1, 1, 2, 2, 3)
+_OTHERS = (1, 1, 1, 1, 2, 2, 3)
 """Further tools on offer: mostly few, for the sake of short prompts."""
 _REFUSALS = (
     "None of the available tools can {missing}; they only let me {does}.",
@@ -132,7 +132,7 @@ def _parallel_multiple(catalogue: Catalogue, rng: Random) -> _Made:
     if rng.random() < 0.3:
         twice = listed(used[-1], 2, rng, clause=clause)
         parts[-1] = twice or parts[-1]
-    spare = rng.choice((0, 0, 1, 4 - len(used)))
+    spare = rng.choice((0, 0, 0, 1))
     tools = _with_others(catalogue, used, spare, rng)
     calls = tuple(call for part in parts for call in part.calls)
     return _dressed(catalogue, first, join(parts, rng), rng), tools, calls, None

@@ -17,6 +17,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +28,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.compare import wilson
 from strop.agent.engines.base import Sampling
+from strop.agent.lock import exclusive
 from strop.tools.bfcl.results import write_results
-from strop.tools.errors import DataError, TooLongError, UsageError
+from strop.tools.errors import DataError, RunError, TooLongError, UsageError
 from strop.tools.files import JsonlWriter, read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -129,31 +131,23 @@ async def run_bench(
     sampling = sampling or Sampling()
     model = model or answerer.name
     settings = {"suite": suite, "version": version, "model": model, "refine": refine}
-    _claim(out, settings | {f"sampling.{name}": value for name, value in asdict(sampling).items()})
-    with JsonlWriter(out / ANSWERS) as writer:
-        rows = {row["id"]: row for row in read_answers(out)}
-        spent = max((row["elapsed"] for row in rows.values()), default=0.0)
-        todo = [case for case in cases if case.task.id not in rows]
-        with _Bar(rows.values(), len(todo), progress) as bar:
-            started = time.monotonic()
+    with _held(out):
+        _claim(out, settings | {f"sampling.{name}": value for name, value in asdict(sampling).items()})
+        with JsonlWriter(out / ANSWERS) as writer:
+            ledger = _Ledger(writer, read_answers(out))
+            todo = [case for case in cases if case.task.id not in ledger.rows]
+            with _Bar(ledger.rows.values(), len(todo), progress) as bar:
 
-            async def ask(case: Case) -> None:
-                began = time.monotonic()
-                try:
-                    row = _row(case, await answerer.answer(case.task, sampling))
-                except TooLongError as error:
-                    row = _unasked(case, error)
-                now = time.monotonic()
-                row |= {
-                    "seconds": round(now - began, 3),
-                    "elapsed": round(spent + now - started, 3),
-                }
-                writer.write(row)
-                rows[case.task.id] = row
-                bar.count(row)
+                async def ask(case: Case) -> None:
+                    row = await _answered(case, answerer, sampling)
+                    ledger.add(row)
+                    bar.count(row)
 
-            await _in_flight(todo, ask, concurrency)
-    return _finish(out, cases, rows, suite=suite, model=model, refine=refine)
+                await _in_flight(todo, ask, concurrency)
+        ordered = ledger.in_order_of(cases)
+        summary = Summary(suite, model, refine, _scores(ordered), _usage(ordered), ledger.seconds)
+        _write(out, ordered, summary)
+    return summary
 
 
 def read_answers(out: Path) -> list[dict[str, Any]]:
@@ -183,6 +177,22 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 f"{out} holds answers with {name} {there!r}, and this run wants {value!r}: "
                 f"give another directory, or delete this one"
             )
+
+
+def _held(out: Path) -> ExitStack:
+    """Hold the directory against other processes until closed. Raises UsageError where one has it."""
+
+    def refuse() -> None:
+        raise UsageError(
+            f"another process is running a benchmark in {out}: wait for it, or give another directory"
+        )
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(out / ".lock", waiting=refuse))
+        except OSError as error:
+            raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+        return stack.pop_all()
 
 
 async def _in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None]], concurrency: int) -> None:
@@ -218,37 +228,55 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _unasked(case: Case, error: TooLongError) -> dict[str, Any]:
-    """The row of a task that does not fit the model: wrong, whatever the right answer is."""
-    nothing = Answer(Draft((), (), "", (), None), Usage())
-    return _row(case, nothing) | {"correct": False, "error": "too_long", "detail": str(error)}
+async def _answered(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str, Any]:
+    """The row of one task, asked now."""
+    began = time.monotonic()
+    try:
+        row = _row(case, await answerer.answer(case.task, sampling))
+    except TooLongError as error:
+        # Wrong, whatever the right answer is: the model was not asked.
+        nothing = Answer(Draft((), (), "", (), None), Usage())
+        row = _row(case, nothing) | {"correct": False, "error": "too_long", "detail": str(error)}
+    return row | {"seconds": round(time.monotonic() - began, 3)}
 
 
-def _finish(
-    out: Path,
-    cases: Sequence[Case],
-    rows: Mapping[str, dict[str, Any]],
-    *,
-    suite: str,
-    model: str,
-    refine: str,
-) -> Summary:
-    asked = [case.task.id for case in cases]
-    others = [task_id for task_id in rows if task_id not in set(asked)]
-    ordered = [rows[task_id] for task_id in (*asked, *others)]
-    write_jsonl(out / ANSWERS, ordered)
-    if suite == "bfcl":
-        write_results(out, model, ordered)
-    summary = Summary(
-        suite=suite,
-        model=model,
-        refine=refine,
-        categories=_scores(ordered),
-        usage=sum((Usage(**row["usage"]) for row in ordered), Usage()),
-        seconds=max((row["elapsed"] for row in ordered), default=0.0),
-    )
+class _Ledger:
+    """The rows there are, and the time they took, interruptions left out."""
+
+    def __init__(self, writer: JsonlWriter, kept: Iterable[dict[str, Any]]):
+        self.rows = {row["id"]: row for row in kept}
+        self._writer = writer
+        self._before = max((row["elapsed"] for row in self.rows.values()), default=0.0)
+        self._began = time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep one more row, on disk before this returns."""
+        elapsed = self._before + time.monotonic() - self._began
+        row = row | {"elapsed": round(elapsed, 3)}
+        self._writer.write(row)
+        self.rows[row["id"]] = row
+
+    def in_order_of(self, cases: Sequence[Case]) -> list[dict[str, Any]]:
+        """Rows of `cases`, then those of earlier runs that asked for others."""
+        asked = dict.fromkeys(case.task.id for case in cases)
+        return [
+            self.rows[task_id] for task_id in (*asked, *(other for other in self.rows if other not in asked))
+        ]
+
+    @property
+    def seconds(self) -> float:
+        return max((row["elapsed"] for row in self.rows.values()), default=0.0)
+
+
+def _write(out: Path, rows: list[dict[str, Any]], summary: Summary) -> None:
+    write_jsonl(out / ANSWERS, rows)
+    if summary.suite == "bfcl":
+        write_results(out, summary.model, rows)
     write_json(out / SUMMARY, summary.to_json())
-    return summary
+
+
+def _usage(rows: Iterable[Mapping[str, Any]]) -> Usage:
+    return sum((Usage(**row["usage"]) for row in rows), Usage())
 
 
 def _scores(rows: Iterable[Mapping[str, Any]]) -> dict[str, CategoryScore]:

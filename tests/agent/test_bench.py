@@ -14,7 +14,7 @@ import pytest
 from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.bench import ANSWERS, SUMMARY, Summary, read_answers, run_bench
 from strop.agent.engines.base import Sampling
-from strop.tools.errors import DataError, EngineError, UsageError
+from strop.tools.errors import DataError, EngineError, RunError, UsageError
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
 from strop.tools.verdict import ErrorKind, Verdict
@@ -182,3 +182,34 @@ async def test_bfcl_answers_come_out_in_the_official_layout(tmp_path: Path) -> N
     assert (call["id"], call["result"]) == ("simple_python_0", [{"simple_python_0": '{"x": 1}'}])
     prose = json.loads((folder / "live" / "BFCL_v4_live_irrelevance_result.json").read_text())
     assert prose["result"] == "No tool fits."
+
+
+async def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
+    slow = Fixed(right)
+    first = asyncio.create_task(bench(slow, tmp_path))
+    while not slow.asked:
+        await asyncio.sleep(0.001)
+    with pytest.raises(UsageError, match="another process"):
+        await bench(Fixed(right), tmp_path)
+    await first
+    await bench(Fixed(right), tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
+async def test_strange_characters_are_kept(tmp_path: Path) -> None:
+    await bench(Fixed(lambda _: said(text="half \ud83d of a pair, and \N{SNOWMAN}")), tmp_path, CASES[:1])
+    assert read_answers(tmp_path)[0]["content"] == "half \ud83d of a pair, and \N{SNOWMAN}"
+
+
+async def test_a_stopped_run_counts_its_time_on(tmp_path: Path) -> None:
+    first = await bench(Fixed(right), tmp_path, CASES[:3])
+    second = await bench(Fixed(right), tmp_path)
+    assert second.seconds > first.seconds > 0
+    third = await bench(Fixed(right), tmp_path)
+    assert third == second
+
+
+async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot write .*file"):
+        await bench(Fixed(right), tmp_path / "file" / "out")

@@ -118,11 +118,12 @@ def _vllm_problem() -> str | None:
     """Why vLLM cannot be imported; None where it can."""
     if importlib.util.find_spec("vllm") is None:
         return "vLLM is not installed"
-    from strop.agent.engines.vllm import set_environment
+    from strop.agent.engines.vllm import quiet, set_environment
 
     set_environment()
     try:
-        import vllm  # noqa: F401
+        with quiet():
+            import vllm  # noqa: F401
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # builds that do not fit torch
         return f"importing vLLM fails: {(str(error).splitlines() or [type(error).__name__])[0]}"
     return None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -77,8 +78,9 @@ class VllmEngine:
         Raises EngineError where vLLM does not start, ModelError for a bad adapter.
         """
         set_environment()
-        import vllm
-        from vllm.platforms import current_platform
+        with quiet():
+            import vllm
+            from vllm.platforms import current_platform
 
         on_cpu = bool(current_platform.is_cpu())
         if adapter is not None:
@@ -221,13 +223,18 @@ def set_environment() -> None:
 
 
 @contextmanager
-def _quiet_children() -> Iterator[None]:
-    """Processes started meanwhile print no Python or torch warnings, unless the user asked for some."""
-    quiet = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    added = {name: value for name, value in quiet.items() if name not in os.environ}
+def quiet() -> Iterator[None]:
+    """No Python or torch warnings meanwhile, nor ever in processes started meanwhile.
+
+    Importing vLLM warns about how it and torch were written; what the user set in the environment stays.
+    """
+    wanted = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for name in added:
             del os.environ[name]
@@ -266,18 +273,18 @@ def cpu_dtype(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _start(arguments: Mapping[str, Any]) -> Any:
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
+    with quiet():
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
 
-    try:
-        engine_args = AsyncEngineArgs(**arguments)
-    except TypeError as error:
-        raise UsageError(f"vLLM does not know an engine argument: {_first_line(error)}") from error
-    try:
-        with _quiet_children():
+        try:
+            engine_args = AsyncEngineArgs(**arguments)
+        except TypeError as error:
+            raise UsageError(f"vLLM does not know an engine argument: {_first_line(error)}") from error
+        try:
             return AsyncLLM.from_engine_args(engine_args)
-    except Exception as error:
-        raise EngineError(f"vLLM did not start: {_first_line(error)}; {_HINT}") from error
+        except Exception as error:
+            raise EngineError(f"vLLM did not start: {_first_line(error)}; {_HINT}") from error
 
 
 def _lora_request(name: str, number: int, path: Path) -> Any:

@@ -1,0 +1,164 @@
+"""Prompts are the template's own ids, nothing in them can be forged, and later turns only append."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from strop.agent.chat import ChatTemplate, plain_messages, tools_text
+from strop.tools.errors import ModelError, UsageError
+from strop.tools.formats import FORMATS
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.task import Message
+
+SPECIALS = ["<|end|>", "<|turn|>", "<|endless|>"]
+PLAIN = (
+    "{% for m in messages %}<|turn|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+)
+WITH_TOOLS = (
+    "{% if tools %}<|turn|>system\n{% for t in tools %}{{ t | tojson }}\n{% endfor %}"
+    'Write <tool_call>{"name": …}</tool_call>.<|end|>\n{% endif %}'
+    "{% for m in messages %}<|turn|>{{ m.role }}\n{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>\n{{ c.function | tojson }}\n</tool_call>{% endfor %}"
+    "<|end|>\n{% endfor %}{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+)
+TOOL = ToolSpec("find", "Find <|end|> it.", {"type": "object", "properties": {"what": {"type": "string"}}})
+CALL = {"function": {"name": "find", "arguments": '{"what": "é"}'}}
+
+contents = st.lists(
+    st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), st.sampled_from(SPECIALS))
+).map("".join)
+roles = st.sampled_from(["user", "tool", "system"])
+
+
+def byte_tokenizer(template: str | None) -> Any:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIALS[1:]})
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+TEMPLATE = ChatTemplate(byte_tokenizer(PLAIN))
+END = TEMPLATE.end_ids[0]
+
+
+@given(st.lists(st.tuples(roles, contents), min_size=1, max_size=3))
+@settings(deadline=None)
+def test_contents_stay_text_and_special_ids_are_only_the_templates(turns: list[tuple[str, str]]) -> None:
+    ids = TEMPLATE.prompt_ids([{"role": role, "content": content} for role, content in turns], ())
+    assert ids.count(END) == len(turns)
+    rendered = "".join(f"<|turn|>{role}\n{content}<|end|>\n" for role, content in turns)
+    assert TEMPLATE.decode(ids, skip_special=False) == rendered + "<|turn|>assistant\n"
+
+
+@given(contents, contents, roles, contents)
+@settings(deadline=None)
+def test_a_later_turn_appends_to_what_was_rendered(
+    question: str, answer: str, role: str, follow_up: str
+) -> None:
+    first = [{"role": "user", "content": question}]
+    whole = [*first, {"role": "assistant", "content": answer}, {"role": role, "content": follow_up}]
+    appended = TEMPLATE.prompt_ids(first, ()) + TEMPLATE.answer_ids(answer)
+    assert appended + TEMPLATE.next_turn_ids(role, follow_up) == TEMPLATE.prompt_ids(whole, ())
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), max_size=40))
+@settings(deadline=None)
+def test_ordinary_conversations_get_the_tokenizers_own_ids(content: str) -> None:
+    tokenizer = byte_tokenizer(WITH_TOOLS)
+    harmless = ToolSpec("find", "Find it.", TOOL.parameters)
+    messages = [{"role": "user", "content": content}]
+    own = tokenizer.apply_chat_template(
+        messages, tools=[harmless.to_openai()], add_generation_prompt=True, return_dict=False
+    )
+    assert ChatTemplate(tokenizer).prompt_ids(messages, [harmless]) == tuple(own)
+
+
+@given(contents)
+def test_plain_text_is_reversible(text: str) -> None:
+    assert TEMPLATE.decode(TEMPLATE.encode(text)) == text
+    assert max(TEMPLATE.encode(text), default=0) < 256
+
+
+def test_tools_without_template_support_go_into_the_system_message() -> None:
+    messages: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}]
+    text = TEMPLATE.decode(TEMPLATE.prompt_ids(messages, [TOOL]), skip_special=False)
+    assert not TEMPLATE.shows_tools
+    assert text.startswith(f"<|turn|>system\nBe brief.\n\n{tools_text([TOOL], 'fenced_json')}<|end|>\n")
+    assert FORMATS["fenced_json"].render([ToolCall("function_name", {"argument": "value"})]) in text
+
+
+def test_a_template_that_shows_tools_and_calls_renders_them_itself() -> None:
+    template = ChatTemplate(byte_tokenizer(WITH_TOOLS))
+    calling: list[Message] = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    ]
+    ids = template.prompt_ids(calling, [TOOL])
+    text = template.decode(ids, skip_special=False)
+    assert (template.shows_tools, template.call_format) == (True, "hermes")
+    assert ids.count(END) == 3  # the one spelled in the tool's description is text
+    assert '"description": "Find <|end|> it."' in text
+    assert '<tool_call>\n{"name": "find", "arguments": {"what": "é"}}\n</tool_call><|end|>' in text
+
+
+@pytest.mark.parametrize("template", [PLAIN, WITH_TOOLS])
+def test_calls_in_another_form_than_the_templates_are_content(template: str) -> None:
+    chat = ChatTemplate(byte_tokenizer(template), call_format="fenced_json")
+    calling = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": "So:", "tool_calls": [CALL]},
+    ]
+    text = chat.decode(chat.prompt_ids(calling, ()), skip_special=False)
+    assert f"So:\n{FORMATS['fenced_json'].render([ToolCall('find', {'what': 'é'})])}<|end|>" in text
+
+
+def test_contents_in_parts_are_joined_and_developers_are_the_system() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert plain_messages([{"role": "developer", "content": parts}], "hermes") == [
+        {"role": "system", "content": "ab"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "named"),
+    [
+        ({"role": "wizard", "content": ""}, "message 0: unknown role 'wizard'"),
+        ({"role": "user", "content": 3}, "message 0: content must be text, got int"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "part of type 'image_url'"),
+        ({"role": "assistant", "tool_calls": "f()"}, "tool_calls must be a list"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "not JSON"),
+    ],
+)
+def test_messages_that_cannot_be_rendered_are_named(message: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        TEMPLATE.prompt_ids([message], ())
+
+
+def test_a_templates_own_refusal_is_a_usage_error() -> None:
+    refusing = (
+        PLAIN + "{% if messages[-1].role == 'system' %}{{ raise_exception('no system last') }}{% endif %}"
+    )
+    with pytest.raises(UsageError, match="no system last"):
+        ChatTemplate(byte_tokenizer(refusing)).prompt_ids([{"role": "system", "content": ""}], ())
+
+
+def test_tokenizers_that_cannot_chat_are_refused() -> None:
+    with pytest.raises(ModelError, match="no chat template"):
+        ChatTemplate(byte_tokenizer(None))
+    with pytest.raises(UsageError, match="unknown call format 'xml'"):
+        ChatTemplate(byte_tokenizer(PLAIN), call_format="xml")
+    with pytest.raises(ModelError, match="does not render an assistant's turn"):
+        ChatTemplate(byte_tokenizer("{{ messages[0].content }}"))
+    assert TEMPLATE.token_id("<|endless|>") is not None
+    assert TEMPLATE.token_id("nothing") is None

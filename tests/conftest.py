@@ -1,0 +1,59 @@
+"""What tests of several directories share: how long hypothesis searches, and engines on one real model.
+
+Hypothesis searches briefly by default, and for long with `--hypothesis-profile=thorough`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import settings
+
+from strop.agent.chat import ChatTemplate
+from strop.agent.engines.base import Engine
+from strop.agent.models import ModelStore
+
+# No deadline: on a busy machine the first example of a test pays for imports, and time proves nothing.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.load_profile("quick")
+
+CONTEXT = 2048
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """Checkpoint directory of SmolLM2-135M-Instruct, fetched once."""
+    return ModelStore().resolve("smollm2-135m").path
+
+
+@pytest.fixture(scope="session")
+def smollm_template(smollm: Path) -> ChatTemplate:
+    """Its chat template."""
+    return ChatTemplate.load(smollm)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def vllm_engine(smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
+    """vLLM on it, ready to load adapters."""
+    from strop.agent.engines.vllm import VllmEngine
+
+    cache = tmp_path_factory.mktemp("merged")
+    engine = await VllmEngine.start(
+        smollm, served_name="smollm", max_model_len=CONTEXT, max_lora_rank=8, cache=cache
+    )
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def transformers_engine(smollm: Path) -> AsyncIterator[Engine]:
+    """transformers on it."""
+    from strop.agent.engines.transformers import TransformersEngine
+
+    engine = await TransformersEngine.start(smollm, served_name="smollm", max_model_len=CONTEXT)
+    yield engine
+    await engine.close()

@@ -17,8 +17,16 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from strop.tools.errors import ModelError
+
+
+class Converter(Protocol):
+    """Turns a GGUF file into a checkpoint directory: `convert_gguf`, or a test's own."""
+
+    def __call__(self, gguf: Path, out: Path, *, step: Callable[[str], None]) -> None: ...
+
 
 _STEP = "strop-step: "
 """Marks the child's progress lines among whatever libraries print."""
@@ -54,7 +62,9 @@ def _reason(log: str, status: int) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if status == -signal.SIGKILL:
         return "the converter was killed, most likely because memory ran out"
-    return lines[-1] if lines else f"the converter ended with status {status}"
+    last = lines[-1] if lines else f"the converter ended with status {status}"
+    full = "No space left" in last
+    return f"{last}. Free some space and start again: nothing is fetched twice" if full else last
 
 
 def main() -> None:

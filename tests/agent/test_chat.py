@@ -115,7 +115,7 @@ def test_a_template_that_shows_tools_and_calls_renders_them_itself() -> None:
 @pytest.mark.parametrize("template", [PLAIN, WITH_TOOLS])
 def test_calls_in_another_form_than_the_templates_are_content(template: str) -> None:
     chat = ChatTemplate(byte_tokenizer(template), call_format="fenced_json")
-    calling = [
+    calling: list[Message] = [
         {"role": "user", "content": "?"},
         {"role": "assistant", "content": "So:", "tool_calls": [CALL]},
     ]

@@ -100,7 +100,8 @@ def _fence(text: str, mark: re.Match[str], preferred: str) -> Segment:
     if may_hold_calls and text.startswith(("{", "["), body):
         return _json_fence(text, start, body, fence)
     end = _end_of(fence, text, body)
-    is_code = body < len(text) and (not may_hold_calls or text[body] not in "<[{")
+    decided = body if may_hold_calls else label.end(1)
+    is_code = decided < len(text) and (not may_hold_calls or text[body] not in "<[{")
     return Segment("fenced_json", start, end, end, code=is_code)
 
 

@@ -85,6 +85,8 @@ class EngineInfo:
     """Most ids of prompt and completion together."""
     seeds: bool = True
     """Whether `Sampling.seed` makes a request repeatable."""
+    vocabulary: int | None = None
+    """Ids are below this; None where that is not known. vLLM dies of an id that is not."""
     detail: str = ""
     """Version, device and number format, for people."""
 
@@ -137,6 +139,10 @@ def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Samplin
         (sampling.n < 1, f"n must be at least 1, got {sampling.n}"),
         (not sampling.temperature >= 0, f"temperature must be 0 or more, got {sampling.temperature}"),
         (not 0 < sampling.top_p <= 1, f"top_p must lie in (0, 1], got {sampling.top_p}"),
+        (
+            info.vocabulary is not None and not all(0 <= i < info.vocabulary for i in prompt_ids),
+            f"the prompt has ids outside the vocabulary of {info.vocabulary} of {info.model}",
+        ),
     )
     for wrong, message in problems:
         if wrong:

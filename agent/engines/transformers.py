@@ -123,7 +123,8 @@ class TransformersEngine:
         if adapter is not None:
             model = _with_adapter(model, _GIVEN, adapter)
         detail = f"transformers {transformers.__version__}, {device}, {str(dtype).removeprefix('torch.')}"
-        info = EngineInfo("transformers", served_name, max_model_len, detail=detail)
+        vocabulary = model.get_input_embeddings().num_embeddings
+        info = EngineInfo("transformers", served_name, max_model_len, vocabulary=vocabulary, detail=detail)
         return cls(model, tokenizer, info, end_ids=end_ids, given=adapter is not None)
 
     @property

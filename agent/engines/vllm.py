@@ -96,7 +96,10 @@ class VllmEngine:
         device = "CPU" if on_cpu else current_platform.get_device_name()
         dtype = str(engine.model_config.dtype).removeprefix("torch.")
         detail = f"vLLM {vllm.__version__}, {device}, {dtype}"
-        info = EngineInfo("vllm", served_name, engine.model_config.max_model_len, detail=detail)
+        known = engine.model_config
+        info = EngineInfo(
+            "vllm", served_name, known.max_model_len, vocabulary=known.get_vocab_size(), detail=detail
+        )
         return cls(engine, info, given=given, hot_adapters=max_lora_rank > 0)
 
     @property
@@ -178,7 +181,7 @@ class VllmEngine:
         """vLLM's ``RequestOutput``s; leaving early aborts the request."""
         self._check_open()
         outputs = self._engine.generate(
-            {"prompt_token_ids": list(prompt_ids)},
+            {"type": "token", "prompt_token_ids": list(prompt_ids)},
             parameters,
             request_id=f"strop-{next(self._request_ids)}",
             lora_request=self._lora_of(adapter),

@@ -141,6 +141,8 @@ async def test_a_cancelled_request_makes_room_at_once(engine: Engine, prompt: tu
 async def test_requests_that_cannot_be_met_are_refused(engine: Engine, prompt: tuple[int, ...]) -> None:
     with pytest.raises(TooLongError, match="do not fit the context of 2048"):
         await greedy(engine, prompt, max_tokens=2048)
+    with pytest.raises(UsageError, match="ids outside the vocabulary of 49152"):
+        await greedy(engine, (*prompt, 10**6))
     with pytest.raises(UsageError, match="adapter 'none such' is not loaded"):
         await engine.generate(prompt, Sampling(), adapter="none such")
     with pytest.raises(ModelError, match="no adapter_config"):

@@ -14,7 +14,6 @@ from typing import Any
 from strop.tools.errors import DataError
 
 
-
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     """A callable tool."""
@@ -31,7 +30,7 @@ class ToolSpec:
     @classmethod
     def from_openai(cls, tool: Mapping[str, Any]) -> ToolSpec:
         """Read OpenAI's tool object. Raises DataError naming what is missing."""
-        function = tool.get("function", tool)
+        function = tool.get("function", tool) if isinstance(tool, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise DataError(f"a tool needs a 'function' with a 'name', got {json.dumps(tool)[:120]}")
         parameters = function.get("parameters") or {"type": "object", "properties": {}}
@@ -64,7 +63,8 @@ class ToolSpec:
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the arguments every call must give."""
-        return tuple(self.parameters.get("required") or ())
+        required = self.parameters.get("required")
+        return tuple(required) if isinstance(required, list | tuple) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,13 @@ class ToolCall:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ToolCall:
         """Read ``{"name", "arguments"}``; arguments may be an object or its JSON text."""
-        name, arguments = row.get("name"), row.get("arguments")
+        name, arguments = (
+            (row.get("name"), row.get("arguments")) if isinstance(row, Mapping) else (None, None)
+        )
         if isinstance(arguments, str):
             try:
                 arguments = json.loads(arguments)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"call {name!r}: arguments are not JSON ({error})") from error
         if not isinstance(name, str) or not isinstance(arguments, Mapping):
             raise DataError(f"a call needs 'name' and 'arguments', got {json.dumps(row)[:120]}")

@@ -94,7 +94,8 @@ def _broken(draw: st.DrawFn) -> str:
 _PIECES = (
     "```json\n", "```python\n", "```\n", "```", "``", "````", "\n```\n",
     "<tool_call>\n", "\n</tool_call>", "<tools>", "<tool_", "</",
-    '{"name": "f", "arguments": {"a": 1}}', '{"name": "f", "arguments": {"a": 1}', "{'name': 'f', 'arguments': {}}",
+    '{"name": "f", "arguments": {"a": 1}}', '{"name": "f", "arguments": {"a": 1}',
+    "{'name': 'f', 'arguments': {}}",
     '{"x": 1}', '{"name": ', '"arguments": {', "[", "]", "{", "}", ", ", "[]", "{}", "NaN", "1e999",
     "[f(a=1)]", "[f(", "[f(1)]", "[f(a=[1, {'b': ", ")]",
     "Sure. ", "\n\n", "   ", "print('x')", "x" * 40,

@@ -185,6 +185,16 @@ async def test_a_body_over_the_limit_is_413_announced_or_not() -> None:
     error_of(await send(app, "POST", CHAT, headers={"content-length": "9" * 5000}), 413)
 
 
+async def test_the_running_server_refuses_as_the_app_does() -> None:
+    app = app_that_says(max_body_bytes=1_000_000)
+    async with running(app) as url, httpx.AsyncClient(base_url=url) as http:
+        error_of(await http.post(CHAT, content=b"[" * 100_000), 400)
+        error_of(await http.post(CHAT, content=b"\xff" * 100), 400)
+        error_of(await http.post(CHAT, content=b" " * 1_000_001), 413)
+        error_of(await http.post(CHAT, content=unannounced(1_200_000)), 413)
+        assert (await http.post(CHAT, json=ask())).status_code == 200
+
+
 async def test_the_official_client_raises_its_own_errors() -> None:
     async with (
         running(app_that_says(api_key="k")) as url,

@@ -56,12 +56,16 @@ def parse_refine(text: str) -> RefineSetting:
 
 
 def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
-    """The check turn's text; `problems` are sentences about the last draft, named before the question."""
-    found = "".join(f"\n- {problem}" for problem in problems)
-    named = f"Your answer has these problems:{found}\n" if problems else ""
+    """The check turn's text. `problems` are sentences about the last draft; an answer known to have some is
+    not offered the stop."""
+    if problems:
+        found = "".join(f"\n- {problem}" for problem in problems)
+        return (
+            f"Your answer has these problems:{found}\nReply with the whole corrected answer and nothing else."
+        )
     return (
-        f"{named}Check your answer against my request and the tools. Is there one call for everything I "
-        "asked for and no call too many, is each tool the right one, is each value what I said? "
+        "Check your answer against my request and the tools. Is there one call for everything I asked for "
+        "and no call too many, is each tool the right one, is each value what I said? "
         "If no tool fits, there must be no call. "
         f"If your answer is right, reply with the one word {stop_text}. "
         "If not, reply with the whole corrected answer and nothing else."

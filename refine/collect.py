@@ -40,7 +40,7 @@ class CollectConfig:
 
     samples: int = 4
     """k: answers sampled of every task to find deficiencies, and to start its tree from; ≥ 1."""
-    temperature: float = 1.0
+    temperature: float = 0.8
     """Of those samples."""
     top_p: float = 1.0
     """Of those samples."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from strop.refine.pairs import PairKind, PreferencePair, Side
-from strop.tools.canonical import canonical
-from strop.tools.verdict import ErrorKind
 
 
 class Refusal(StrEnum):
@@ -26,6 +24,8 @@ class Refusal(StrEnum):
     """The chosen side's best answer is wrong."""
     REJECTED_PASSES = "rejected_passes"
     """The rejected side can still end in a right answer."""
+    TERSE = "terse"
+    """The chosen side is prose of too few words: judged right for making no call, but hardly an answer."""
     MARGIN = "margin"
     """The values are too close."""
     LENGTH = "length"
@@ -46,6 +46,8 @@ class GateConfig:
     """Most pairs of one task."""
     min_margin: float = 0.1
     """Least difference of the two values."""
+    min_words: int = 4
+    """Least words of a chosen prose answer."""
     max_length: int = 2048
     """Most ids of context and continuation together."""
 
@@ -100,9 +102,17 @@ def _refusal(pair: PreferencePair, config: GateConfig, end_ids: Sequence[int]) -
         return Refusal.CHOSEN_FAILS
     if pair.rejected.outcome.verdict.correct:
         return Refusal.REJECTED_PASSES
+    return _weakness(pair, config)
+
+
+def _weakness(pair: PreferencePair, config: GateConfig) -> Refusal | None:
+    """Why a sound pair is not worth training on."""
+    chosen = pair.chosen.outcome
+    if not chosen.calls and len(chosen.text.split()) < config.min_words:
+        return Refusal.TERSE
     if pair.margin < config.min_margin:
         return Refusal.MARGIN
-    length = len(pair.prompt_ids) + len(pair.prefix_ids) + max(len(side.ids) for side in sides)
+    length = len(pair.prompt_ids) + len(pair.prefix_ids) + max(len(pair.chosen.ids), len(pair.rejected.ids))
     return Refusal.LENGTH if length > config.max_length else None
 
 
@@ -129,13 +139,6 @@ def _conflicting(pairs: Iterable[PreferencePair]) -> set[tuple[object, ...]]:
 def preference(pair: PreferencePair) -> tuple[object, ...]:
     """(context, chosen, rejected) up to what makes no difference: spacing, and the way a call is written."""
     if pair.kind is PairKind.FULL:
-        return pair.prompt_ids, _meaning(pair.chosen), _meaning(pair.rejected)
+        return pair.prompt_ids, pair.chosen.outcome.meaning, pair.rejected.outcome.meaning
     context = pair.prompt_ids + pair.prefix_ids
     return context, " ".join(pair.chosen.text.split()), " ".join(pair.rejected.text.split())
-
-
-def _meaning(side: Side) -> str:
-    readable = side.outcome.verdict.error is not ErrorKind.UNPARSABLE
-    if side.outcome.calls and readable:
-        return canonical(side.outcome.calls)
-    return " ".join(side.outcome.text.split())

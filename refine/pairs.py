@@ -16,14 +16,18 @@ here; `strop.refine.gate` decides.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from strop.agent.chat import Ids, Template
 from strop.refine.sample import Outcome
 from strop.refine.tree import Node, SearchTree
+
+Ending: TypeAlias = tuple[Node, Node, Outcome]
+"""A node, a terminal node below it, and what the answer that ends there says."""
 
 
 class PairKind(StrEnum):
@@ -174,10 +178,8 @@ def _spelled(side: Side, template: Template) -> Side:
 
 
 def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[PreferencePair]:
-    right = sorted(
-        _endings(tree, [best], correct=True), key=lambda end: (end[2].repairs, _typicality(tree, end[1]))
-    )
-    wrong = sorted(_endings(tree, worse, correct=False), key=lambda end: _typicality(tree, end[1]))
+    right = sorted(_by_typicality(tree, _endings(tree, [best], correct=True)), key=lambda end: end[2].repairs)
+    wrong = _by_typicality(tree, _endings(tree, worse, correct=False))
     if not right or not wrong:
         return
     sides = [
@@ -189,7 +191,7 @@ def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[Pr
 
 def _over_gold(tree: SearchTree, gold: GoldAnswer) -> Iterator[PreferencePair]:
     """Gold over the most typical wrong answer of the whole tree."""
-    wrong = sorted(_endings(tree, [tree.root], correct=False), key=lambda end: _typicality(tree, end[1]))
+    wrong = _by_typicality(tree, _endings(tree, [tree.root], correct=False))
     for _, leaf, outcome in wrong[:1]:
         chosen = Side(gold.ids, gold.outcome.text, gold.outcome.reward, 0, gold.outcome)
         rejected = Side(tree.prefix_ids(leaf), outcome.text, leaf.value, leaf.visits, outcome)
@@ -221,8 +223,8 @@ def _common(one: Ids, other: Ids) -> int:
     return min(len(one), len(other))
 
 
-def _endings(tree: SearchTree, nodes: Sequence[Node], *, correct: bool) -> list[tuple[Node, Node, Outcome]]:
-    """(node, terminal node below it, outcome) of every complete answer that is right, or wrong."""
+def _endings(tree: SearchTree, nodes: Sequence[Node], *, correct: bool) -> list[Ending]:
+    """Every complete answer that is right, or wrong."""
     return [
         (node, leaf, leaf.outcome)
         for node in nodes
@@ -231,11 +233,20 @@ def _endings(tree: SearchTree, nodes: Sequence[Node], *, correct: bool) -> list[
     ]
 
 
-def _typicality(tree: SearchTree, leaf: Node) -> tuple[int, float, int]:
-    """Sort key, most typical first: sampled most often, then likeliest per id, then first."""
-    path = tree.path(leaf)
-    length = sum(len(node.ids) for node in path)
-    return -leaf.visits, -sum(node.logprob for node in path) / length, leaf.index
+def _by_typicality(tree: SearchTree, endings: list[Ending]) -> list[Ending]:
+    """Most typical first: what was said most often, however it was written; of its spellings the one sampled
+    most often, then the likeliest per id, then the first."""
+    said: Counter[str] = Counter()
+    for _, leaf, outcome in endings:
+        said[outcome.meaning] += leaf.visits
+
+    def key(ending: Ending) -> tuple[int, int, float, int]:
+        _, leaf, outcome = ending
+        path = tree.path(leaf)
+        mean = sum(node.logprob for node in path) / sum(len(node.ids) for node in path)
+        return -said[outcome.meaning], -leaf.visits, -mean, leaf.index
+
+    return sorted(endings, key=key)
 
 
 def _best_outcome(tree: SearchTree, node: Node) -> Outcome:

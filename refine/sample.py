@@ -8,6 +8,7 @@ from typing import Any
 
 from strop.agent.answer import Draft
 from strop.agent.engines.base import FinishReason
+from strop.tools.canonical import canonical
 from strop.tools.judge import credit, judge
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -17,6 +18,10 @@ DIGITS = 6
 """Decimals kept of log-probabilities and rewards, in memory as on disk: resuming changes nothing."""
 WRONG_CEILING = 0.8
 """Reward of a wrong answer is its credit times this, so that none comes near a right one. Ours."""
+
+
+UNKNOWN_LOGPROB = -1.0
+"""Stands for an id's log-probability where the engine gives none: all priors equal, nothing ever covered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,12 @@ class Outcome:
     """Ended by itself; False where it was cut off."""
     repairs: int = 0
     """How many repairs reading it took."""
+
+    @property
+    def meaning(self) -> str:
+        """Equal for answers that say the same: canonical calls, else the text with its spacing made even."""
+        readable = self.verdict.error is not ErrorKind.UNPARSABLE
+        return canonical(self.calls) if self.calls and readable else " ".join(self.text.split())
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,7 +76,7 @@ class Sample:
     ids: tuple[int, ...]
     """The whole answer, end-of-turn id included where it ended by itself."""
     logprobs: tuple[float, ...]
-    """Of each id under the policy at temperature 1; zeros where the engine gives none."""
+    """Of each id under the policy at temperature 1, or `UNKNOWN_LOGPROB`."""
     outcome: Outcome
 
     def to_json(self) -> dict[str, Any]:
@@ -95,5 +106,5 @@ def assess(task: Task, draft: Draft) -> Outcome:
 
 def sample_of(task: Task, draft: Draft) -> Sample:
     """A draft with its judgement, its log-probabilities rounded to what is stored."""
-    logprobs = draft.logprobs or (0.0,) * len(draft.token_ids)
+    logprobs = draft.logprobs or (UNKNOWN_LOGPROB,) * len(draft.token_ids)
     return Sample(draft.token_ids, tuple(round(value, DIGITS) for value in logprobs), assess(task, draft))

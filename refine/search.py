@@ -1,9 +1,10 @@
 """Monte Carlo tree search over the answers to one task.
 
 A state is a token-id prefix of an answer. One simulation: descend from the root by PUCT to a node nothing
-was sampled from yet, sample a few continuations from exactly that prefix to the end of the answer, cut them
-at the calls' joints into nodes, judge each whole answer, and add its reward to every node on its path.
-So a rollout is never thrown away: it is an answer, a path, and a candidate for a pair.
+was sampled from yet and where the policy may still say something new, sample a few continuations from
+exactly that prefix to the end of the answer, cut them at the calls' joints into nodes, judge each whole
+answer, and add its reward to every node on its path. So a rollout is never thrown away: it is an answer, a
+path, and a candidate for a pair.
 
 PUCT as in AlphaZero (Silver et al. 2018): value + c_puct · P · √N / (1 + n), with the policy's own length-
 normalised sequence probability as prior P (normalised over siblings) and Dirichlet noise at the root. One
@@ -24,7 +25,7 @@ from dataclasses import dataclass, replace
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
 from strop.refine.joints import Cut, cuts
-from strop.refine.sample import DIGITS, Sample, sample_of
+from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample, sample_of
 from strop.refine.tree import Fragment, Node, SearchTree
 from strop.tools.task import Task
 
@@ -39,8 +40,8 @@ class SearchConfig:
     """Continuations sampled at an expansion; ≥ 1."""
     depth: int = 12
     """Most fragments of an answer; what is beyond is one fragment. ≥ 1."""
-    temperature: float = 1.0
-    """Of the continuations."""
+    temperature: float = 0.8
+    """Of the continuations. At 1.0 the embedded model's rarer answers are mostly noise."""
     top_p: float = 1.0
     """Of the continuations."""
     c_puct: float = 1.0
@@ -49,6 +50,8 @@ class SearchConfig:
     """Share of Dirichlet noise in the root's priors, in [0, 1]."""
     root_alpha: float = 0.5
     """Concentration of that noise, > 0."""
+    coverage: float = 0.9
+    """A node is not expanded where the policy would repeat what is known with at least this probability."""
     max_tokens: int = 256
     """Most ids of a whole answer."""
 
@@ -58,33 +61,36 @@ def puct(child: Node, prior: float, parent_visits: int, c_puct: float) -> float:
     return child.value + c_puct * prior * math.sqrt(parent_visits) / (1 + child.visits)
 
 
-def is_open(tree: SearchTree, node: Node, max_tokens: int) -> bool:
-    """Whether there is anything at or below `node` to sample from."""
-    if node.outcome is not None:
+def is_expandable(tree: SearchTree, node: Node, config: SearchConfig) -> bool:
+    """Whether to sample from exactly here: nobody did, there is room, and something new may come of it."""
+    if node.outcome is not None or node.expanded or tree.covered(node) >= config.coverage:
         return False
-    if not node.expanded:
-        return len(tree.prefix_ids(node)) < max_tokens
-    return any(is_open(tree, child, max_tokens) for child in tree.children(node))
+    return len(tree.prefix_ids(node)) < config.max_tokens
+
+
+def is_open(tree: SearchTree, node: Node, config: SearchConfig) -> bool:
+    """Whether there is anything expandable at or below `node`."""
+    return is_expandable(tree, node, config) or any(is_open(tree, c, config) for c in tree.children(node))
 
 
 def choose(tree: SearchTree, config: SearchConfig, rng: random.Random) -> Node | None:
-    """The node to expand next, or None where every answer has been followed to its end.
+    """The node to expand next, or None where sampling would find nothing new.
 
     Draws from `rng` once for each child of the root, and nothing else.
     """
     node, noise = tree.root, config.root_noise
-    while node.expanded:
+    while not is_expandable(tree, node, config):
         children = tree.children(node)
         priors = _priors(children, config.root_alpha, noise, rng)
         ranked = [
             (puct(child, prior, node.visits, config.c_puct), -child.index, child)
             for child, prior in zip(children, priors, strict=True)
-            if is_open(tree, child, config.max_tokens)
+            if is_open(tree, child, config)
         ]
         if not ranked:
             return None
         node, noise = max(ranked, key=lambda entry: entry[:2])[2], 0.0
-    return node if is_open(tree, node, config.max_tokens) else None
+    return node
 
 
 def _priors(children: Sequence[Node], alpha: float, noise: float, rng: random.Random) -> list[float]:
@@ -171,7 +177,7 @@ async def _continuations(
         replace(
             done,
             token_ids=prefix + done.token_ids,
-            logprobs=known + (done.logprobs or (0.0,) * len(done.token_ids)),
+            logprobs=known + (done.logprobs or (UNKNOWN_LOGPROB,) * len(done.token_ids)),
         )
         for done in completions
     ]

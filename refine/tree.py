@@ -24,7 +24,7 @@ class Fragment:
     ids: tuple[int, ...]
     joint: Joint
     logprob: float
-    """Sum of the ids' log-probabilities under the policy; 0 where the engine gave none."""
+    """Sum of the ids' log-probabilities under the policy."""
 
 
 @dataclass(slots=True)
@@ -93,6 +93,10 @@ class SearchTree:
 
     def children(self, node: Node) -> list[Node]:
         return [self.nodes[index] for index in node.children]
+
+    def covered(self, node: Node) -> float:
+        """Probability that what the policy writes after `node` begins like one of its children."""
+        return min(1.0, sum(math.exp(min(0.0, child.logprob)) for child in self.children(node)))
 
     def leaves(self, node: Node | None = None) -> Iterator[Node]:
         """Terminal nodes at or below `node` (default: all), depth first."""

@@ -137,13 +137,24 @@ def test_tree_files_of_different_tasks_differ(tmp_path: Path) -> None:
     assert {file.parent for file in files} == {tmp_path / "trees"}
 
 
-SLOW = """
-import asyncio, sys
+HANGS_AFTER_THE_FIRST_TREE = """
+import asyncio, dataclasses, sys, time
 from pathlib import Path
+from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate, last_turn
+from strop.agent.policy import Policy
 from strop.refine.collect import collect
 from tests.refine.test_collect import CONFIG
-from tests.refine.worlds import TASKS, WORLD, policy
-asyncio.run(collect(TASKS, policy(WORLD, latency=0.2), CONFIG, Path(sys.argv[1])))
+from tests.refine.worlds import TASKS, WORLD
+
+out = Path(sys.argv[1])
+
+def script(prompt):
+    if any((out / "trees").glob("*.gz")):
+        time.sleep(600)
+    return WORLD[last_turn(prompt)]
+
+policy = Policy(ScriptedEngine(script), ScriptedTemplate())
+asyncio.run(collect(TASKS[::-1], policy, dataclasses.replace(CONFIG, concurrency=1), out))
 """
 
 
@@ -151,7 +162,9 @@ async def test_a_kill_loses_only_what_was_in_flight(tmp_path: Path) -> None:
     await collected(tmp_path / "unbroken")
     out = tmp_path / "killed"
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(out)], stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", HANGS_AFTER_THE_FIRST_TREE, str(out)],
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[2],
     )
     deadline = time.monotonic() + 60
     while not any((out / "trees").glob("*.gz")) and time.monotonic() < deadline:
@@ -162,5 +175,6 @@ async def test_a_kill_loses_only_what_was_in_flight(tmp_path: Path) -> None:
     finished = {file: file.stat().st_mtime_ns for file in (out / "trees").glob("*.gz")}
     assert 0 < len(finished) < 3
     await collected(out)
+    assert len(list((out / "trees").glob("*.gz"))) == 3
     assert {file: file.stat().st_mtime_ns for file in finished} == finished
     assert (out / "pairs.jsonl").read_bytes() == (tmp_path / "unbroken" / "pairs.jsonl").read_bytes()

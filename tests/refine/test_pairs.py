@@ -95,7 +95,8 @@ async def test_a_pair_teaches_to_go_on_after_the_first_call() -> None:
     [(GoldUse.NEVER, set()), (GoldUse.UNSOLVED, {"gold"}), (GoldUse.ALWAYS, {"gold"})],
 )
 async def test_gold_is_chosen_where_nothing_sampled_is_right(use: GoldUse, sources: set[str]) -> None:
-    tree = await grown(BOTH, policy(WORLD))
+    mostly_one = {"Weather in Paris and Rome for 3 days?": [(fenced(PARIS), 6.0), (fenced(ROME), 1.0)]}
+    tree = await grown(BOTH, policy(mostly_one), k=8)
     accepted, _ = gate({BOTH.id: pairs_of(tree, BOTH, use)}, GateConfig(), END)
     assert {pair.source for pair in accepted} == sources
     for pair in accepted:
@@ -133,13 +134,15 @@ GOOD = PreferencePair(
     kind=PairKind.FULL,
     prompt_ids=(1, 2),
     prefix_ids=(3,),
-    chosen=Side((4, END_ID), "right", 1.0, 2, outcome(correct=True, text="right")),
-    rejected=Side((5, END_ID), "wrong", 0.4, 3, outcome(correct=False, text="wrong")),
+    chosen=Side((4, END_ID), "This one is right.", 1.0, 2, outcome(correct=True, text="This one is right.")),
+    rejected=Side(
+        (5, END_ID), "This one is wrong.", 0.4, 3, outcome(correct=False, text="This one is wrong.")
+    ),
 )
 SWAPPED = replace(
     GOOD,
-    chosen=replace(GOOD.rejected, value=1.0, outcome=outcome(correct=True, text="wrong")),
-    rejected=replace(GOOD.chosen, value=0.4, outcome=outcome(correct=False, text="right")),
+    chosen=replace(GOOD.rejected, value=1.0, outcome=outcome(correct=True, text="This one is wrong.")),
+    rejected=replace(GOOD.chosen, value=0.4, outcome=outcome(correct=False, text="This one is right.")),
 )
 
 
@@ -167,6 +170,10 @@ def refusals(*pairs: PreferencePair, config: GateConfig | None = None) -> Counte
             Refusal.REJECTED_PASSES,
         ),
         (replace(GOOD, rejected=replace(GOOD.rejected, value=0.95)), Refusal.MARGIN),
+        (
+            replace(GOOD, chosen=replace(GOOD.chosen, outcome=outcome(correct=True, text="Marko"))),
+            Refusal.TERSE,
+        ),
         (replace(GOOD, prompt_ids=(1,) * 2048), Refusal.LENGTH),
     ],
 )

@@ -80,7 +80,7 @@ def check_leaf(tree: SearchTree, leaf: Node, model: Policy) -> None:
 
 
 async def test_equal_prefixes_share_nodes() -> None:
-    tree = await grown(SIMPLE, policy(WORLD), k=12)
+    tree = await grown(SIMPLE, policy(WORLD), k=40)
     starts = [tuple(child.ids) for child in tree.children(tree.root)]
     assert len(starts) == len(set(starts)) <= 3  # get_weather, get_time, prose
     named = [child for child in tree.children(tree.root) if child.joint is Joint.NAME]
@@ -107,7 +107,7 @@ async def test_every_request_continues_the_prompt_by_a_prefix_of_the_tree() -> N
     tree = await grown(SIMPLE, model)
     prefixes = {tree.prompt_ids + tree.prefix_ids(node) for node in tree.nodes}
     requests = [request.prompt_ids for request in model.engine.requests]  # type: ignore[attr-defined]  # scripted
-    assert len(requests) > 2
+    assert len(requests) > 1
     assert set(requests) <= prefixes
 
 
@@ -133,6 +133,13 @@ async def test_search_from_prefixes_finds_the_rare_right_answer() -> None:
     ]
     tree = await search(SIMPLE, model, samples, config, seed=0)
     assert any(leaf.outcome and leaf.outcome.verdict.correct for leaf in tree.leaves())
+
+
+async def test_nothing_is_sampled_where_it_would_only_be_repeated() -> None:
+    model = policy({"Weather in Paris for 3 days?": [(fenced(PARIS), 99.0), ("No.", 1.0)]})
+    tree = await grown(SIMPLE, model)
+    assert [node.expanded for node in tree.nodes] == [True, *([False] * (len(tree.nodes) - 1))]
+    assert tree.covered(tree.root) > 0.98
 
 
 def leaf_outcome(reward: float) -> Outcome:

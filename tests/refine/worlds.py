@@ -85,11 +85,13 @@ WORLD: dict[str, Entry] = {
         (fenced(call("get_weather", city="Pariß", days=3)), 2.0),
         (fenced(call("get_time", city="Paris")), 2.0),
         ("I cannot know that.", 1.0),
+        *((fenced(call("get_weather", city="Paris", days=days)), 0.4) for days in range(4, 24)),
     ],
     "Weather in Paris and Rome for 3 days?": [
         (fenced(PARIS), 6.0),
         (fenced(ROME), 2.0),
         (fenced(PARIS, call("get_weather", city="Rome")), 1.0),
+        *((fenced(PARIS, call("get_weather", city="Rome", days=days)), 0.2) for days in range(4, 24)),
     ],
     "Tell me a joke.": [(fenced(call("get_time", city="here")), 2.0), ("A tool walks into a bar.", 1.0)],
     "Time in Rome?": [fenced(call("get_time", city="Rome"))],

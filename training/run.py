@@ -44,6 +44,7 @@ class RunDirectory:
         self.path = path
         self._lock = _hold(path)
         if not resume and (path / "config.json").exists():
+            self._lock.close()
             raise UsageError(f"{path} already holds a run: add --resume to go on with it, or choose another")
         self._events = JsonlWriter(path / "events.jsonl")
 

@@ -36,6 +36,7 @@ from strop.agent.engines.base import (
     unknown_adapter,
 )
 from strop.agent.engines.merge import adapter_rank, merged_checkpoint, require_adapter
+from strop.agent.engines.orphans import mark_children
 from strop.tools.errors import EngineError, UsageError
 
 KV_CACHE_GIB = 2
@@ -78,6 +79,7 @@ class VllmEngine:
         Raises EngineError where vLLM does not start, ModelError for a bad adapter.
         """
         set_environment()
+        mark_children()
         with quiet():
             import vllm
             from vllm.platforms import current_platform

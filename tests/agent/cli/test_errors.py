@@ -1,0 +1,93 @@
+"""What a user's mistakes look like: one line, the right exit code, no traceback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STROP = Path(sys.executable).with_name("strop")
+TASK = (
+    '{"id": "a", "messages": [{"role": "user", "content": "hi"}], '
+    '"tools": [{"type": "function", "function": {"name": "f"}}], "calls": [{"name": "f", "arguments": {}}]}'
+)
+
+
+def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
+    done = subprocess.run(
+        [STROP, *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False, timeout=120
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["models", "path", "qwen2.5-codr-0.5b"], 1, "qwen2.5-coder-0.5b"),
+        (["round", "missing.toml"], 1, "missing.toml"),
+        (["report", "nowhere"], 2, "holds no run"),
+        (["collect", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
+        (["collect", "--tasks", "missing.jsonl", "--out", "o", "--gold", "maybe"], 2, "--gold"),
+        (["bench", "bfcl", "--out", "o", "--categories", "nonsense"], 2, "nonsense"),
+        (["bench", "bfcl", "--out", "o", "--refine", "often", "--limit", "1"], 2, "--refine"),
+        (["train", "dpo", "--data", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
+        (["serve", "--engine-arg", "nonsense"], 2, "--engine-arg"),
+        (["serve", "--port", "99999"], 2, "65535"),
+        (
+            ["bench", "bfcl", "--out", "o", "--endpoint", "http://127.0.0.1:9", "--adapter", "a"],
+            2,
+            "--endpoint",
+        ),
+        (["nonsense"], 2, "nonsense"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_is_one_line(words: list[str], code: int, says: str, tmp_path: Path) -> None:
+    got, text = strop(*words, cwd=tmp_path)
+    assert got == code, text
+    assert says in text
+    assert "Traceback" not in text
+
+
+def test_a_taken_port_is_found_before_the_model_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, text = strop("serve", "--port", str(port), cwd=tmp_path)
+    assert code == 2
+    assert f"{port}" in text
+    assert "--port" in text
+
+
+def test_a_broken_line_in_the_middle_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text(f'{TASK}\n{{"id": "broken\n{TASK.replace("a", "b", 1)}\n{{"id": "c"}}\n')
+    # The endpoint does not exist: what is read before it is asked is the point.
+    _, text = strop("bench", "tasks", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
+    assert "tasks.jsonl:2: skipped: not JSON" in text
+    assert "tasks.jsonl:4: skipped" in text
+    assert "messages" in text
+
+
+def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text(TASK + "\n")
+    code, text = strop(
+        "bench", "tasks", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1"
+    )
+    assert code == 1
+    assert "127.0.0.1:9" in text
+    assert "Traceback" not in text
+
+
+def test_synthesised_tasks_are_tasks(tmp_path: Path) -> None:
+    from strop.tools.task import read_tasks
+
+    out = tmp_path / "tasks.jsonl"
+    code, _ = strop("synth", "--out", out, "--count", "10", "--categories", "simple,parallel")
+    assert code == 0
+    tasks, bad = read_tasks(out)
+    assert len(tasks) == 10
+    assert not bad

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strop.tools.errors import DataError
+from strop.training.config import read_config
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def read(tmp_path: Path, text: str) -> object:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return read_config(path)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_examples_are_valid(path: Path) -> None:
+    assert read_config(path).rounds >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[tasks]\nsynthesise = 50\n[collect]\nsample = 3\n", "unknown key sample"),
+        ("[tasks]\nsynthesise = 50\n[collect.search]\nwidht = 3\n", "unknown key search.widht"),
+        ("[tasks]\nsynthesise = 50\n[train]\nlr = 3\n", "unknown key lr"),
+        ("modle = 'x'\n[tasks]\nsynthesise = 50\n", "modle"),
+        ("[tasks]\n", "either 'file' or 'synthesise'"),
+        ("[tasks]\nsynthesise = 20\nheld_out = 20\n", "exceed"),
+        ("[tasks]\nsynthesise = 50\n[train]\nlearning_rate = -1\n", "learning_rate must be above 0"),
+        ("[tasks\n", "not TOML"),
+        ("rounds = 0\n[tasks]\nsynthesise = 50\n", "rounds"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(DataError, match=reason) as caught:
+        read(tmp_path, text)
+    assert "config.toml" in str(caught.value)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[tasks]\nfile = 'tasks.jsonl'\n")
+    assert read_config(path).tasks.file == tmp_path / "tasks.jsonl"

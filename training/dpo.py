@@ -19,6 +19,9 @@ from strop.training.recipe import Recipe, TrainSummary
 if TYPE_CHECKING:
     from strop.training.trainers import OnLog, PairTrainer
 
+LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "nca_pair", "apo_zero", "apo_down", "sft")
+"""TRL's names of the losses that need nothing but a beta, and do not depend on a batch's other pairs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpoConfig(Recipe):
@@ -29,13 +32,16 @@ class DpoConfig(Recipe):
     beta: float = 0.1
     """Strength of the pull towards the reference."""
     losses: tuple[tuple[str, float], ...] = (("sigmoid", 1.0), ("sft", 0.2))
-    """TRL's loss types and their weights; ``sft`` is the chosen answer's negative log-likelihood a token."""
+    """Names of `LOSSES` and their weights; ``sft`` is the chosen answer's negative log-likelihood a token."""
 
     def __post_init__(self) -> None:
         # Named, because a slotted dataclass is another class than the one `super()` remembers.
         Recipe.__post_init__(self)
         if not self.beta > 0:
             raise UsageError(f"beta must be above 0, got {self.beta}")
+        unknown = [name for name, _ in self.losses if name not in LOSSES]
+        if unknown:
+            raise UsageError(f"losses: no loss called {unknown[0]!r}; there are {', '.join(LOSSES)}")
         if not self.losses or any(weight < 0 for _, weight in self.losses):
             raise UsageError(
                 f"losses must name at least one loss, none with a weight below 0, got {self.losses}"
@@ -73,7 +79,7 @@ def train_dpo(
     model = adapter.load_model(model_path, where, base_adapter=base_adapter)
     kept, refused = usable(pairs, max_length=config.max_length, vocabulary=model.config.vocab_size)
     with trainers.clear_failures(job.work):
-        trainer = pair_trainer(model, model_path, kept, config, job)
+        trainer = pair_trainer(model, model_path, kept, config, job.work)
         shared = trainers.share_prefixes(trainer, config)
         reference_seconds = trainer.attach_reference(job.reference_path)
     start = trainers.fit(trainer, job, on_log)
@@ -89,11 +95,17 @@ def train_dpo(
 
 
 def pair_trainer(
-    model: Any, model_path: Path, pairs: Sequence[PairRow], config: DpoConfig, job: TrainJob
+    model: Any,
+    model_path: Path,
+    pairs: Sequence[PairRow],
+    config: DpoConfig,
+    work: Path,
+    *,
+    arguments: Any = None,
 ) -> PairTrainer:
     """TRL's DPO trainer over these pairs; a new LoRA adapter is added to a model that has none.
 
-    Raises UsageError where a loss is unknown to TRL.
+    Checkpoints go to `work`. `arguments`, a trl.DPOConfig, takes the place of what `config` says.
     """
     from datasets import Dataset
     from trl import DPOConfig
@@ -103,11 +115,12 @@ def pair_trainer(
 
     tokenizer = adapter.load_tokenizer(model_path)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    has_adapter = hasattr(model, "peft_config")
+    ours = trainers.arguments(config, work, adapter.hardware(), len(pairs))
     return trainers.PairTrainer(
         model=model,
-        args=DPOConfig(
-            **trainers.arguments(config, job, adapter.hardware(), len(pairs)),
+        args=arguments
+        or DPOConfig(
+            **ours,
             beta=config.beta,
             loss_type=[name for name, _ in config.losses],
             loss_weights=[weight for _, weight in config.losses],
@@ -117,7 +130,7 @@ def pair_trainer(
             {key: [list(getattr(pair, key)) for pair in pairs] for key in columns}
         ),
         processing_class=tokenizer,
-        peft_config=None if has_adapter else adapter.lora(config, model),
+        peft_config=None if hasattr(model, "peft_config") else adapter.lora(config, model),
     )
 
 

@@ -48,7 +48,7 @@ def train_sft(
     model = adapter.load_model(model_path, where, base_adapter=base_adapter)
     kept, refused = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
     with trainers.clear_failures(job.work):
-        trainer = demonstration_trainer(model, model_path, kept, config, job)
+        trainer = demonstration_trainer(model, model_path, kept, config, job.work)
         shared = trainers.share_prefixes(trainer, config)
     start = trainers.fit(trainer, job, on_log)
     summary = trainers.summary(trainer, job, where, shared=shared, start=start, refused=refused)
@@ -58,7 +58,7 @@ def train_sft(
 
 
 def demonstration_trainer(
-    model: Any, model_path: Path, rows: Sequence[SftRow], config: SftConfig, job: TrainJob
+    model: Any, model_path: Path, rows: Sequence[SftRow], config: SftConfig, work: Path
 ) -> DemonstrationTrainer:
     """TRL's SFT trainer over these rows; a new LoRA adapter is added to a model that has none."""
     from datasets import Dataset
@@ -70,7 +70,7 @@ def demonstration_trainer(
     tokenizer = adapter.load_tokenizer(model_path)
     return trainers.DemonstrationTrainer(
         model=model,
-        args=SFTConfig(**trainers.arguments(config, job, adapter.hardware(), len(rows))),
+        args=SFTConfig(**trainers.arguments(config, work, adapter.hardware(), len(rows))),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id),
         train_dataset=Dataset.from_dict(
             {

@@ -125,11 +125,11 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
     """SFT on rows of input_ids and labels, none of them touched."""
 
 
-def arguments(recipe: Recipe, job: TrainJob, where: Hardware, examples: int) -> dict[str, Any]:
+def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dict[str, Any]:
     """What both trainers are told, as keyword arguments of their configurations."""
     steps = math.ceil(math.ceil(examples / recipe.batch_size) * recipe.epochs)
     return {
-        "output_dir": str(job.work),
+        "output_dir": str(work),
         "learning_rate": recipe.learning_rate,
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": recipe.micro_batch_size,

@@ -6,8 +6,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from strop.training.adapter import Hardware
 from strop.training.datasets import PairRow, SftRow
 
+CPU = Hardware("cpu", bf16=False)
 VOCABULARY = 64
 PAD = 0
 

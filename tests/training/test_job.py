@@ -1,0 +1,106 @@
+"""Where a training stands survives whatever a kill leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strop.tools.errors import UsageError
+from strop.tools.files import write_jsonl
+from strop.training.job import TrainJob, directory_digest, mark_whole
+from strop.training.recipe import Recipe, Refused, TrainSummary
+
+SUMMARY = TrainSummary(
+    adapter=Path("elsewhere"),
+    examples=3,
+    steps=4,
+    seconds=1.5,
+    reference_seconds=0.5,
+    device="cpu float32",
+    shared_prefix="on",
+    resumed_from=2,
+    peak_memory=10,
+    last={"step": 4, "loss": 0.5},
+    refused=(Refused("a", "too long"),),
+)
+
+
+def checkpoint(job: TrainJob, step: int, *, whole: bool = True) -> Path:
+    directory = job.work / f"checkpoint-{step}"
+    directory.mkdir()
+    (directory / "adapter_model.safetensors").write_bytes(b"weights")
+    if whole:
+        mark_whole(directory)
+    return directory
+
+
+def test_the_newest_whole_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
+    job = TrainJob(tmp_path / "out", {"seed": 1})
+    checkpoint(job, 2)
+    nine, ten = checkpoint(job, 9), checkpoint(job, 10)
+    unfinished = checkpoint(job, 11, whole=False)
+    write_jsonl(job.log_path, [{"step": step} for step in range(1, 12)])
+    (ten / "adapter_model.safetensors").write_bytes(b"wei")
+
+    again = TrainJob(tmp_path / "out", {"seed": 1})
+    assert again.newest_checkpoint() == nine
+    assert not unfinished.exists()
+    assert not ten.exists()
+    assert [row["step"] for row in again.log_rows()] == list(range(1, 10))
+    assert not again.discarded
+
+
+def test_without_a_checkpoint_the_log_begins_again(tmp_path: Path) -> None:
+    job = TrainJob(tmp_path / "out", {})
+    write_jsonl(job.log_path, [{"step": 1}])
+    assert job.newest_checkpoint() is None
+    assert job.log_rows() == []
+
+
+def test_another_jobs_unfinished_work_is_not_gone_on_with(tmp_path: Path) -> None:
+    checkpoint(TrainJob(tmp_path / "out", {"seed": 1}), 5)
+    other = TrainJob(tmp_path / "out", {"seed": 2})
+    assert other.discarded
+    assert other.newest_checkpoint() is None
+
+
+def test_a_finished_job_is_known_again_and_protected(tmp_path: Path) -> None:
+    job = TrainJob(tmp_path / "out", {"seed": 1})
+    adapter = job.work / "final"
+    adapter.mkdir()
+    write_jsonl(job.log_path, [{"step": 1}])
+    job.publish(adapter, SUMMARY)
+    assert not job.work.exists()
+    assert sorted(path.name for path in job.out.iterdir()) == ["train_log.jsonl", "train_summary.json"]
+
+    again = TrainJob(tmp_path / "out", {"seed": 1})
+    assert again.finished
+    assert again.summary().refused == SUMMARY.refused
+    assert again.summary().adapter == tmp_path / "out"
+    with pytest.raises(UsageError, match="holds something else already"):
+        TrainJob(tmp_path / "out", {"seed": 2})
+
+
+def test_the_digest_follows_configuration_and_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"one")
+    before = directory_digest(tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"two")
+    assert directory_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": 0},
+        {"batch_size": 8, "micro_batch_size": 3},
+        {"rank": 0},
+        {"warmup": 1.0},
+        {"save_steps": 0},
+        {"epochs": -1},
+    ],
+)
+def test_a_recipe_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(reversed(wrong))):
+        Recipe(**wrong)  # type: ignore[arg-type]  # on purpose

@@ -1,0 +1,247 @@
+"""Adapters train, resume after SIGKILL, load elsewhere, and fail with one clear line."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from strop.agent.profile import Profile, read_profile, write_profile
+from strop.tools.errors import DataError, ModelError, RunError, UsageError
+from strop.tools.files import read_jsonl
+from strop.training.datasets import PairRow
+from strop.training.dpo import DpoConfig, train_dpo
+from strop.training.sft import SftConfig, train_sft
+from tests.training.killed import train
+from tests.training.tiny import demonstrations, pairs, tiny_checkpoint
+
+QUICK = DpoConfig(learning_rate=1e-3, batch_size=4, epochs=2, save_steps=2)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tiny_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
+    write_profile(directory, Profile(call_format="fenced_json"))
+    return directory
+
+
+def log_of(directory: Path) -> list[dict[str, float]]:
+    return [row for _, row in read_jsonl(directory / "train_log.jsonl")[0]]
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = load_file(directory / "adapter_model.safetensors")
+    return loaded
+
+
+def test_dpo_learns_the_preferences_and_leaves_a_whole_adapter(checkpoint: Path, tmp_path: Path) -> None:
+    seen: list[float] = []
+    summary = train_dpo(
+        checkpoint,
+        pairs(12),
+        tmp_path / "out",
+        replace(QUICK, epochs=4),
+        model_name="tiny",
+        on_log=lambda row: seen.append(row["loss"]),
+    )
+    assert sorted(path.name for path in summary.adapter.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "strop.json",
+        "train_log.jsonl",
+        "train_summary.json",
+    ]
+    assert read_profile(summary.adapter) == Profile(call_format="fenced_json")
+    config = json.loads((summary.adapter / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+    assert str(tmp_path) not in json.dumps(config)
+    layers = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+    assert config["target_modules"] == layers
+    rows = log_of(summary.adapter)
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert [row["loss"] for row in rows] == seen
+    assert {"margin", "accuracy", "lr", "seconds"} <= rows[0].keys()
+    assert rows[-1]["margin"] > 0.5
+    assert rows[-1]["accuracy"] == 1.0
+    assert (summary.steps, summary.examples, summary.shared_prefix) == (12, 12, "on")
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_the_adapter_loads_in_peft_and_prefers_what_was_chosen(checkpoint: Path, tmp_path: Path) -> None:
+    out = train_dpo(checkpoint, pairs(6), tmp_path / "out", replace(QUICK, epochs=8)).adapter
+    base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    before = [margin(base, pair) for pair in pairs(6)]
+    tuned = PeftModel.from_pretrained(base, out)
+    after = [margin(tuned, pair) for pair in pairs(6)]
+    assert all(late > early for early, late in zip(before, after, strict=True))
+
+
+def margin(model: torch.nn.Module, pair: PairRow) -> float:
+    """log p(chosen) − log p(rejected)."""
+    answers = (pair.chosen_ids, pair.rejected_ids)
+    chosen, rejected = (log_probability(model, pair.prompt_ids, answer) for answer in answers)
+    return chosen - rejected
+
+
+def log_probability(model: torch.nn.Module, prompt: tuple[int, ...], answer: tuple[int, ...]) -> float:
+    tokens = torch.tensor([[*prompt, *answer]])
+    with torch.no_grad():
+        scores = model(input_ids=tokens).logits[0, :-1].log_softmax(-1)
+    return float(scores.gather(1, tokens[0, 1:, None])[len(prompt) - 1 :].sum())
+
+
+def test_the_sampled_ids_are_the_trained_ids(checkpoint: Path, tmp_path: Path) -> None:
+    """With no adapter yet, the first step's log-probabilities are those of exactly these ids, no end added."""
+    (pair,) = pairs(1)
+    train_dpo(checkpoint, [pair], tmp_path / "out", replace(QUICK, batch_size=1, epochs=1))
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    (row,) = log_of(tmp_path / "out")
+    assert row["logp_chosen"] == pytest.approx(
+        log_probability(model, pair.prompt_ids, pair.chosen_ids), abs=1e-4
+    )
+    assert row["logp_rejected"] == pytest.approx(
+        log_probability(model, pair.prompt_ids, pair.rejected_ids), abs=1e-4
+    )
+
+
+def test_going_on_from_an_adapter_makes_it_the_reference(checkpoint: Path, tmp_path: Path) -> None:
+    first = train_dpo(checkpoint, pairs(8), tmp_path / "first", QUICK).adapter
+    second = train_dpo(checkpoint, pairs(8), tmp_path / "second", QUICK, base_adapter=first).adapter
+    start = log_of(second)[0]
+    assert start["margin"] == pytest.approx(0.0, abs=1e-4)
+    assert start["logp_chosen"] > log_of(first)[0]["logp_chosen"]
+    assert sorted(weights(second)) == sorted(weights(first))
+    assert all(not torch.equal(weights(second)[name], one) for name, one in weights(first).items())
+    assert read_profile(second) == Profile(call_format="fenced_json")
+
+
+def test_sft_lowers_the_loss_on_the_answers(checkpoint: Path, tmp_path: Path) -> None:
+    config = SftConfig(learning_rate=5e-3, batch_size=4, micro_batch_size=2, epochs=12, save_steps=50)
+    summary = train_sft(checkpoint, demonstrations(8), tmp_path / "out", config)
+    rows = log_of(summary.adapter)
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
+    assert rows[-1]["token_accuracy"] > rows[0]["token_accuracy"]
+    assert summary.shared_prefix == "on"
+
+
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+def test_sft_and_dpo_are_the_same_with_and_without_sharing(
+    kind: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """Whole trainings, optimiser and all, share one trajectory."""
+    curves = []
+    for shared in (True, False):
+        out = tmp_path / f"shared-{shared}"
+        settings = {"learning_rate": 1e-3, "batch_size": 4, "micro_batch_size": 4, "shared_prefix": shared}
+        if kind == "dpo":
+            train_dpo(checkpoint, pairs(12), out, DpoConfig(**settings))  # type: ignore[arg-type]  # mixed values
+        else:
+            train_sft(checkpoint, demonstrations(12), out, SftConfig(**settings))  # type: ignore[arg-type]  # mixed values
+        curves.append([row["loss"] for row in log_of(out)])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+
+
+# What is killed is the same for both; once is enough among the fast tests.
+@pytest.mark.parametrize("kind", ["dpo", pytest.param("sft", marks=pytest.mark.model)])
+def test_a_killed_training_goes_on_where_it_was(kind: str, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.training.killed", kind, str(checkpoint), str(out), "0.15"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    part = tmp_path / "killed.part"
+    wait_for(part / "checkpoint-4" / "whole.json", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    before = log_of(part)
+    newest = max(int(mark.parent.name.rpartition("-")[2]) for mark in part.glob("checkpoint-*/whole.json"))
+
+    summary = train(kind, checkpoint, out)
+    rows = log_of(out)
+    assert summary.resumed_from == newest
+    assert rows[:newest] == before[:newest], "finished steps were done again"
+    assert [row["step"] for row in rows] == list(range(1, 11))
+
+    train(kind, checkpoint, tmp_path / "unbroken")
+    unbroken = log_of(tmp_path / "unbroken")
+    assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in unbroken], abs=1e-5)
+    for name, value in weights(tmp_path / "unbroken").items():
+        torch.testing.assert_close(weights(out)[name], value)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+def test_a_finished_training_is_not_done_again(checkpoint: Path, tmp_path: Path) -> None:
+    first = train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK)
+    calls: list[object] = []
+    assert train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK, on_log=calls.append) == first
+    assert calls == []
+    with pytest.raises(UsageError, match="holds something else already"):
+        train_dpo(checkpoint, pairs(5), tmp_path / "out", QUICK)
+
+
+def test_long_pairs_are_counted_and_named(checkpoint: Path, tmp_path: Path) -> None:
+    rows = [*pairs(4), PairRow("endless", (5,) * 100, (6,), (7,))]
+    summary = train_dpo(checkpoint, rows, tmp_path / "out", replace(QUICK, max_length=64, epochs=1))
+    assert summary.examples == 4
+    assert [(one.id, one.reason) for one in summary.refused] == [("endless", "101 ids, max_length is 64")]
+
+
+def test_a_loss_that_is_no_number_stops_at_once(checkpoint: Path, tmp_path: Path) -> None:
+    adapter = train_dpo(checkpoint, pairs(4), tmp_path / "sound", QUICK).adapter
+    broken = {name: torch.full_like(value, torch.nan) for name, value in weights(adapter).items()}
+    save_file(broken, adapter / "adapter_model.safetensors")
+    with pytest.raises(RunError, match=r"the loss became nan in step 1: training stopped"):
+        train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK, base_adapter=adapter)
+    assert not (tmp_path / "out").exists()
+    assert log_of(tmp_path / "out.part") == []
+
+
+def test_a_full_disk_stops_with_one_line_and_keeps_what_was_there(checkpoint: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # the first checkpoint's weights are larger
+    try:
+        with pytest.raises(RunError, match=r"cannot write to .*out\.part.*make room there"):
+            train_dpo(checkpoint, pairs(8), tmp_path / "out", QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(log_of(tmp_path / "out.part")) == 2
+    assert train_dpo(checkpoint, pairs(8), tmp_path / "out", QUICK).steps == 4
+
+
+def test_what_cannot_be_loaded_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ModelError, match=r"cannot load .*nothing for training"):
+        train_dpo(tmp_path / "nothing", pairs(4), tmp_path / "out", QUICK)
+    with pytest.raises(ModelError, match=r"cannot load .*nothing on .*tiny for training"):
+        train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK, base_adapter=tmp_path / "nothing")
+    with pytest.raises(DataError, match="made with another model"):
+        train_dpo(checkpoint, [PairRow("far", (1,), (900,), (2,))], tmp_path / "out", QUICK)
+
+
+def test_losses_and_beta_out_of_range_are_refused() -> None:
+    with pytest.raises(UsageError, match="no loss called 'guess'"):
+        DpoConfig(losses=(("guess", 1.0),))
+    with pytest.raises(UsageError, match="none with a weight below 0"):
+        DpoConfig(losses=())
+    with pytest.raises(UsageError, match="beta must be above 0"):
+        DpoConfig(beta=0)

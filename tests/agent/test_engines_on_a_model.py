@@ -20,12 +20,12 @@ from strop.tools.task import Task
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="session")]
 
-STORY = "Tell me a story about a lighthouse keeper who collects clocks. " * 20
+STORY = "Tell me a story about a lighthouse keeper who collects clocks. "
 
 
 @pytest.fixture(scope="module")
 def prompt(smollm_template: ChatTemplate) -> tuple[int, ...]:
-    """About 300 ids: more than two of vLLM's cache blocks."""
+    """About 50 ids."""
     return smollm_template.prompt_ids([{"role": "user", "content": STORY}], ())
 
 
@@ -85,7 +85,7 @@ async def test_seeds_repeat_among_sixteen_concurrent_requests(
 ) -> None:
     async def ask_all() -> list[tuple[int, ...]]:
         requests = [
-            engine.generate(prompt[: 100 + 12 * i], Sampling(max_tokens=8, temperature=1.0, seed=i, n=1))
+            engine.generate(prompt[: len(prompt) - i], Sampling(max_tokens=8, temperature=1.0, seed=i))
             for i in range(16)
         ]
         return [completion.token_ids for [completion] in await asyncio.gather(*requests)]
@@ -123,7 +123,11 @@ async def test_a_finished_turn_keeps_its_end_id(engine: Engine, smollm_template:
     assert done.token_ids[-1] in smollm_template.end_ids
 
 
-async def test_the_second_ask_comes_out_of_the_cache(vllm_engine: Engine, prompt: tuple[int, ...]) -> None:
+async def test_the_second_ask_comes_out_of_the_cache(
+    vllm_engine: Engine, smollm_template: ChatTemplate
+) -> None:
+    """vLLM caches on CPUs in blocks of 128 ids."""
+    prompt = smollm_template.prompt_ids([{"role": "user", "content": STORY * 12}], ())
     await greedy(vllm_engine, prompt, max_tokens=1)
     assert (await greedy(vllm_engine, prompt, max_tokens=1)).cached_tokens >= 128
 

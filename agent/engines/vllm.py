@@ -36,7 +36,7 @@ from strop.agent.engines.base import (
     unknown_adapter,
 )
 from strop.agent.engines.merge import adapter_rank, merged_checkpoint, require_adapter
-from strop.agent.engines.orphans import mark_children
+from strop.agent.engines.children import mark_children
 from strop.tools.errors import EngineError, UsageError
 
 KV_CACHE_GIB = 2

@@ -35,8 +35,8 @@ from strop.agent.engines.base import (
     check_stream,
     unknown_adapter,
 )
-from strop.agent.engines.merge import adapter_rank, merged_checkpoint, require_adapter
 from strop.agent.engines.children import mark_children
+from strop.agent.engines.merge import adapter_rank, merged_checkpoint, require_adapter
 from strop.tools.errors import EngineError, UsageError
 
 KV_CACHE_GIB = 2

@@ -1,10 +1,11 @@
 """Seconds a pair and peak memory of DPO: TRL as it comes, TRL set up as we do, and prefixes computed once.
 
-    python benchmarks/training.py MODEL [--prompt 400] [--answer 40] [--pairs 2]
+    python benchmarks/training.py MODEL [--prompt 400] [--answer 40] [--batches 2] [--together 1]
 
-All three train the same random pairs with the same LoRA, one pair at a time, each in a process of its own, so
-that none sees another's memory. ``defaults`` is TRL's own configuration (gradient checkpointing, bfloat16
-autocast); ``stock`` is TRL with ours (neither, on a CPU without AMX); ``shared`` adds shared prefixes.
+All three train the same random pairs with the same LoRA, `together` pairs of one prompt at a time, each in a
+process of its own, so that none sees another's memory. ``defaults`` is TRL's own configuration (gradient
+checkpointing, bfloat16 autocast); ``stock`` is TRL with ours (neither, on a CPU without AMX); ``shared`` adds
+shared prefixes. The time counts reference log-probabilities and training.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def main() -> None:
         print(json.dumps(measure(options, options.only)))
         return
     rows = {way: in_own_process(way) for way in WAYS}
-    print(
-        f"{options.prompt} prompt ids, {options.answer} answer ids, r={options.rank}, {rows['shared']['device']}"
-    )
+    size = f"{options.prompt} prompt ids, {options.answer} answer ids, r={options.rank}"
+    size += f", {options.together} pairs a prompt"
+    print(f"{size}, {rows['shared']['device']}")
     print(f"{'':9}{'s/pair':>8}{'reference':>11}{'training':>10}{'peak GiB':>10}{'loss':>10}{'speed':>8}")
     for way, row in rows.items():
         total = row["reference"] + row["training"]
@@ -49,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("model", type=Path, help="a checkpoint directory")
     options.add_argument("--prompt", type=int, default=400)
     options.add_argument("--answer", type=int, default=40)
-    options.add_argument("--pairs", type=int, default=2)
+    options.add_argument("--batches", type=int, default=2, help="timed, after one to warm up")
+    options.add_argument("--together", type=int, default=1, help="pairs of one prompt in a batch")
     options.add_argument("--rank", type=int, default=16)
     options.add_argument("--only", choices=WAYS)
     return options
@@ -68,7 +70,10 @@ def measure(options: argparse.Namespace, way: str) -> dict[str, Any]:
     where = adapter.hardware()
     with tempfile.TemporaryDirectory() as work:
         trainer = build(options, way, Path(work))
-        batches = [trainer._prepare_inputs(trainer.data_collator([row])) for row in trainer.train_dataset]
+        rows = list(trainer.train_dataset)
+        starts = range(0, len(rows), options.together)
+        together = [trainer.data_collator(rows[start : start + options.together]) for start in starts]
+        batches = [trainer._prepare_inputs(batch) for batch in together]
         trainer.model.train()
         seconds = {}
         for part, work_on in (("reference", reference_of), ("training", train_on)):
@@ -76,7 +81,7 @@ def measure(options: argparse.Namespace, way: str) -> dict[str, Any]:
             started = time.monotonic()
             for batch in batches[1:]:
                 loss = work_on(trainer, batch)
-            seconds[part] = (time.monotonic() - started) / (len(batches) - 1)
+            seconds[part] = (time.monotonic() - started) / (options.batches * options.together)
     return {**seconds, "memory": trainers.peak_memory(where), "loss": loss, "device": str(where)}
 
 
@@ -107,7 +112,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
 
 def reference_of(trainer: Any, batch: Any) -> float:
     chosen, _ = trainer.compute_ref_log_probs(trainer.model, batch)
-    return float(chosen)
+    return float(chosen[0])
 
 
 def train_on(trainer: Any, batch: Any) -> float:
@@ -115,7 +120,8 @@ def train_on(trainer: Any, batch: Any) -> float:
     import torch
 
     trainer.precompute_ref_logps = True
-    known = {"ref_chosen_logps": torch.tensor([-1.0]), "ref_rejected_logps": torch.tensor([-2.0])}
+    zeros = torch.zeros(len(batch["input_ids"]) // 2)
+    known = {"ref_chosen_logps": zeros, "ref_rejected_logps": zeros}
     inputs = trainer._prepare_inputs({**batch, **known})
     with trainer.compute_loss_context_manager():
         loss = trainer.compute_loss(trainer.model, inputs)
@@ -129,10 +135,12 @@ def random_pairs(options: argparse.Namespace, vocabulary: int) -> list[PairRow]:
     def ids(length: int) -> tuple[int, ...]:
         return tuple(dice.randrange(min(vocabulary, 10_000)) for _ in range(length))
 
-    return [
-        PairRow(f"pair-{number}", ids(options.prompt), ids(options.answer), ids(options.answer))
-        for number in range(options.pairs + 1)
-    ]
+    pairs = []
+    for _ in range(options.batches + 1):
+        prompt = ids(options.prompt)
+        for _ in range(options.together):
+            pairs.append(PairRow(f"pair-{len(pairs)}", prompt, ids(options.answer), ids(options.answer)))
+    return pairs
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def train_dpo(
     with trainers.clear_failures(job.work):
         trainer = pair_trainer(model, model_path, kept, config, job.work)
         shared = trainers.share_prefixes(trainer, config)
-        reference_seconds = trainer.attach_reference(job.reference_path)
+        together = trainers.REFERENCE_TOGETHER if shared == "on" else 1
+        reference_seconds = trainer.attach_reference(job.reference_path, together=together)
     start = trainers.fit(trainer, job, on_log)
     summary = trainers.summary(trainer, job, where, shared=shared, start=start, refused=refused)
     return trainers.finish(

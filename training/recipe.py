@@ -21,7 +21,8 @@ class Recipe:
     batch_size: int = 8
     """Examples an optimiser step."""
     micro_batch_size: int = 1
-    """Of these, how many go through the model at once; divides `batch_size`. 1 is fastest on a CPU."""
+    """Of these, how many go through the model at once; divides `batch_size`. Above 1, those with a common
+    prompt are kept next to each other, for they compute it once; memory grows with prompts that differ."""
     max_length: int = 2048
     """Most ids of prompt and answer together; longer examples are refused, never cut."""
     warmup: float = 0.1

@@ -35,6 +35,7 @@ from strop.tools.errors import RunError
 from strop.tools.files import JsonlWriter, read_jsonl
 from strop.training.adapter import Hardware, save_adapter
 from strop.training.job import TrainJob, mark_whole, step_of
+from strop.training.neighbours import GroupedOrder, groups, slices
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.shared_prefix import SharedPrefix
 
@@ -62,6 +63,8 @@ class _AsTheyAre:
     """What both trainers do differently from TRL's: no tokenising, no telemetry, no model card, no NaN."""
 
     state: Any
+    args: Any
+    train_dataset: Any
     processing_class: Any
 
     def _prepare_dataset(self, dataset: Dataset, *_args: Any, **_kwargs: Any) -> Dataset:
@@ -72,6 +75,16 @@ class _AsTheyAre:
 
     def create_model_card(self, *_args: Any, **_kwargs: Any) -> None:
         """Checkpoints are for resuming, not for readers."""
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.per_device_train_batch_size == 1:
+            return super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
+        return GroupedOrder(self.groups(), self.args.seed)
+
+    def groups(self) -> list[list[int]]:
+        """Rows of the training data that share their beginning, those without their kind included."""
+        column = "prompt_ids" if "prompt_ids" in self.train_dataset.column_names else "input_ids"
+        return groups(self.train_dataset[column])
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
@@ -86,24 +99,23 @@ class _AsTheyAre:
 class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
     """DPO on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
 
-    train_dataset: Any
-
-    def attach_reference(self, path: Path) -> float:
+    def attach_reference(self, path: Path, *, together: int = 1) -> float:
         """Take each pair's reference log-probabilities from `path`, after adding those that are missing.
 
-        The reference is the model as it is before training. Returns the seconds it took.
+        The reference is the model as it is before training. At most `together` pairs with a common beginning
+        are computed at once. Returns the seconds it took.
         """
         started = time.monotonic()
         known: dict[int, tuple[float, float]] = {}
         if path.exists():
             known = {row["row"]: (row["chosen"], row["rejected"]) for _, row in read_jsonl(path)[0]}
-        missing = [row for row in range(len(self.train_dataset)) if row not in known]
-        with JsonlWriter(path) as file, bar("reference", len(missing)) as advance:
-            for row in missing:
-                chosen, rejected = self._reference(row)
-                file.write({"row": row, "chosen": chosen, "rejected": rejected})
-                known[row] = (chosen, rejected)
-                advance(1)
+        missing = [[row for row in group if row not in known] for group in self.groups()]
+        with JsonlWriter(path) as file, bar("reference", sum(map(len, missing))) as advance:
+            for rows in slices(missing, together):
+                for row, (chosen, rejected) in zip(rows, self._reference(rows), strict=True):
+                    file.write({"row": row, "chosen": chosen, "rejected": rejected})
+                    known[row] = (chosen, rejected)
+                advance(len(rows))
         columns = [known[row] for row in range(len(self.train_dataset))]
         dataset = self.train_dataset.add_column("ref_chosen_logps", [chosen for chosen, _ in columns])
         self.train_dataset = dataset.add_column("ref_rejected_logps", [rejected for _, rejected in columns])
@@ -114,11 +126,11 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
             self.model.delete_adapter("ref")
         return time.monotonic() - started
 
-    def _reference(self, row: int) -> tuple[float, float]:
-        batch = self._prepare_inputs(self.data_collator([self.train_dataset[row]]))
+    def _reference(self, rows: Sequence[int]) -> list[tuple[float, float]]:
+        batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
         self.model.eval()
         chosen, rejected = self.compute_ref_log_probs(self.model, batch)
-        return float(chosen), float(rejected)
+        return list(zip(chosen.tolist(), rejected.tolist(), strict=True))
 
 
 class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
@@ -154,6 +166,10 @@ def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dic
         "disable_tqdm": True,
         "report_to": "none",
     }
+
+
+REFERENCE_TOGETHER = 8
+"""Pairs of one prompt whose reference is computed at once where prefixes are shared."""
 
 
 def share_prefixes(trainer: Any, recipe: Recipe) -> str:

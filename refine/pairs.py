@@ -179,8 +179,11 @@ def _spelled(side: Side, template: Template) -> Side:
 
 def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[PreferencePair]:
     right = sorted(_by_typicality(tree, _endings(tree, [best], correct=True)), key=lambda end: end[2].repairs)
-    wrong = _by_typicality(tree, _endings(tree, worse, correct=False))
-    if not right or not wrong:
+    if not right:
+        return
+    beside = tree.prefix_ids(right[0][1])
+    wrong = _by_typicality(tree, _endings(tree, worse, correct=False), beside)
+    if not wrong:
         return
     sides = [
         Side(tree.prefix_ids(leaf), outcome.text, child.value, child.visits, outcome)
@@ -191,7 +194,7 @@ def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[Pr
 
 def _over_gold(tree: SearchTree, gold: GoldAnswer) -> Iterator[PreferencePair]:
     """Gold over the most typical wrong answer of the whole tree."""
-    wrong = _by_typicality(tree, _endings(tree, [tree.root], correct=False))
+    wrong = _by_typicality(tree, _endings(tree, [tree.root], correct=False), gold.ids)
     for _, leaf, outcome in wrong[:1]:
         chosen = Side(gold.ids, gold.outcome.text, gold.outcome.reward, 0, gold.outcome)
         rejected = Side(tree.prefix_ids(leaf), outcome.text, leaf.value, leaf.visits, outcome)
@@ -233,18 +236,21 @@ def _endings(tree: SearchTree, nodes: Sequence[Node], *, correct: bool) -> list[
     ]
 
 
-def _by_typicality(tree: SearchTree, endings: list[Ending]) -> list[Ending]:
-    """Most typical first: what was said most often, however it was written; of its spellings the one sampled
-    most often, then the likeliest per id, then the first."""
+def _by_typicality(tree: SearchTree, endings: list[Ending], beside: Ids = ()) -> list[Ending]:
+    """Most typical first: what was said most often, however it was written.
+
+    Of its spellings, the one that agrees longest with `beside`, so that a pair differs in what is said and
+    not in how it is laid out; then the one sampled most often, then the likeliest per id, then the first.
+    """
     said: Counter[str] = Counter()
     for _, leaf, outcome in endings:
         said[outcome.meaning] += leaf.visits
 
-    def key(ending: Ending) -> tuple[int, int, float, int]:
+    def key(ending: Ending) -> tuple[int, int, int, float, int]:
         _, leaf, outcome = ending
-        path = tree.path(leaf)
-        mean = sum(node.logprob for node in path) / sum(len(node.ids) for node in path)
-        return -said[outcome.meaning], -leaf.visits, -mean, leaf.index
+        ids = tree.prefix_ids(leaf)
+        mean = sum(node.logprob for node in tree.path(leaf)) / len(ids)
+        return -said[outcome.meaning], -_common(ids, beside), -leaf.visits, -mean, leaf.index
 
     return sorted(endings, key=key)
 

@@ -34,7 +34,7 @@ from strop.tools.task import Task
 class SearchConfig:
     """Constants of the search; neither paper fixes them, all are ours."""
 
-    simulations: int = 3
+    simulations: int = 2
     """Expansions of a tree, besides the samples it starts from; ≥ 0."""
     width: int = 3
     """Continuations sampled at an expansion; ≥ 1."""

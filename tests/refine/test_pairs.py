@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -102,6 +103,15 @@ async def test_gold_is_chosen_where_nothing_sampled_is_right(use: GoldUse, sourc
     for pair in accepted:
         assert pair.chosen.text == fenced(PARIS, ROME)
         assert pair.rejected.text == fenced(PARIS)  # written most often
+
+
+async def test_a_pair_differs_in_what_is_said_and_not_in_how_it_is_laid_out() -> None:
+    wrong = call("get_weather", city="Paris", days=2)
+    layouts = [fenced(wrong), json.dumps(wrong), f"```json\n{json.dumps(wrong)}\n```"]
+    tree = await grown(SIMPLE, policy({"Weather in Paris for 3 days?": layouts}), k=20)
+    pair = pairs_of(tree, SIMPLE, GoldUse.UNSOLVED)[0]
+    assert pair.rejected.text == fenced(wrong)
+    assert TEMPLATE.decode(pair.prefix_ids).endswith('"days": ')
 
 
 async def test_gold_is_not_needed_where_a_sample_is_right() -> None:

@@ -31,12 +31,15 @@ install: $(VENV)/.installed
 # and bfcl-eval, taken only for its data, pins what would break everything else.
 $(VENV)/.installed: $(LOCK) requirements/torch.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Strop needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements/torch.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r $(LOCK)
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "1/3 torch, into $(VENV)"
+	@$(BIN)/python -m pip install -r requirements/torch.txt
+	@echo "2/3 vLLM, TRL and the other $$(grep -c == $(LOCK)) pinned packages (a minute or two)"
+	@$(BIN)/python -m pip install --no-deps -r $(LOCK)
+	@echo "3/3 Strop"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 # The four directories under the names they are installed by, for the type checker.
 build/links/strop:

@@ -49,8 +49,9 @@ async def open_engine(
     max_model_len = _capped(model, max_model_len, console)
     problem = _vllm_problem() if kind != "transformers" else "it was asked for"
     if problem is None:
-        console.print(f"engine: vLLM, {name} [dim](starting takes half a minute on a CPU)[/dim]")
-        engine: Engine = await _vllm(model, name, max_model_len, adapter, max_lora_rank, engine_args)
+        console.print(f"engine: vLLM, {name}")
+        with console.status("starting vLLM (on a CPU this takes half a minute)"):
+            engine: Engine = await _vllm(model, name, max_model_len, adapter, max_lora_rank, engine_args)
     elif kind == "vllm":
         raise EngineError(f"vLLM cannot be used: {problem}; install strop[vllm] or take engine transformers")
     else:

@@ -95,12 +95,11 @@ class Rounds:
         decision = decide(comparison, self._config.accept)
         write_json(folder / "decision.json", decision)
         self._run.event("decided", f"{number}.decide", **decision)
-        self._console.print(f"round {number}: {decision['reason']}")
         return trained if decision["accepted"] else None
 
     async def _serve(self, policy: Accepted) -> None:
         """Put the server in front of the engine and get a tool call through it, as a client would."""
-        if self._run.is_done("serve", policy.key):
+        if not self._todo("serve", policy.key, "serve: one tool call over HTTP"):
             return
         with self._run.stage("serve", policy.key):
             loaded = await self._bench.policy(policy.adapter)
@@ -112,7 +111,7 @@ class Rounds:
         folder = self._run.path / "tasks"
         content = settings.file.read_bytes().hex() if settings.file else None
         key = stage_key("tasks", [settings.model_dump(mode="json"), seed, content])
-        if not self._run.is_done("tasks", key):
+        if self._todo("tasks", key, "tasks to train on, and held-out ones"):
             with self._run.stage("tasks", key, folder):
                 tasks = self._source_tasks()
                 train_on, held_out = split(tasks, settings.held_out, seed)
@@ -136,7 +135,7 @@ class Rounds:
         stage = f"{number}.{when}"
         folders = self._folder(number) / when, self._folder(number) / f"held_out_{when}"
         key = stage_key(stage, [table.model_dump(mode="json"), [task.id for task in held_out]], policy.key)
-        if self._run.is_done(stage, key):
+        if not self._todo(stage, key, f"round {number}: benchmark {when} training"):
             return
         suite = load_suite(table.categories, limit=table.limit)
         with self._run.stage(stage, key, *folders):
@@ -166,7 +165,7 @@ class Rounds:
         settings = self._config.collect
         rows = tasks_to_rows(tasks)
         key = stage_key(f"{number}.collect", [asdict(settings), rows], policy.key)
-        if not self._run.is_done(f"{number}.collect", key):
+        if self._todo(f"{number}.collect", key, f"round {number}: deficiencies, search, preference pairs"):
             with self._run.stage(f"{number}.collect", key, folder):
                 loaded = await self._bench.policy(policy.adapter)
                 await collect(tasks, loaded.policy, settings, folder)
@@ -177,7 +176,7 @@ class Rounds:
         folder = self._folder(number) / "train"
         settings = self._config.train
         key = stage_key(f"{number}.train", asdict(settings), collected)
-        if not self._run.is_done(f"{number}.train", key):
+        if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
             with self._run.stage(f"{number}.train", key, folder):
                 await self._bench.close()
                 rows, bad = read_pairs(pairs)
@@ -193,6 +192,14 @@ class Rounds:
                     model_name=model.name,
                 )
         return Accepted(folder / "adapter", key)
+
+    def _todo(self, stage: str, key: str, what: str) -> bool:
+        """Say what comes, and whether it is still to be done."""
+        done = self._run.is_done(stage, key)
+        self._console.print(
+            f"[green]✓[/green] {what} [dim](done before)[/dim]" if done else f"[bold]▸ {what}[/bold]"
+        )
+        return not done
 
     def _folder(self, number: int) -> Path:
         return self._run.path / "rounds" / str(number)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def round_(
@@ -29,7 +32,27 @@ def round_(
     console = Console(stderr=True)
     with RunDirectory(path, resume=resume) as run:
         page = asyncio.run(Rounds(settings, run, console).execute())
+    for folder in sorted(path.glob("rounds/*"), key=lambda each: int(each.name)):
+        _show(folder, console)
     typer.echo(page)
+
+
+def _show(folder: Path, console: Console) -> None:
+    """One round's scores, before and after, as the report has them."""
+    from rich.table import Table
+
+    from strop.tools.files import read_json
+
+    table = Table("suite", "category", "before", "after", title=f"round {folder.name}")
+    for before_name, after_name in (("before", "after"), ("held_out_before", "held_out_after")):
+        before, after = (read_json(folder / name / "summary.json") for name in (before_name, after_name))
+        for category, was in before["categories"].items():
+            now = after["categories"][category]
+            table.add_row(
+                before["suite"], category, *(f"{one['correct']}/{one['total']}" for one in (was, now))
+            )
+    console.print(table)
+    console.print(read_json(folder / "decision.json")["reason"])
 
 
 def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")]) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from datasets.utils.logging import disable_progress_bar
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -188,6 +187,8 @@ def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
 
     Raises RunError where memory, disk or the loss's finiteness gives out; checkpoints stay.
     """
+    if job.discarded:
+        say(f"[yellow]deleted the unfinished work of another training[/] in {job.work}")
     checkpoint = job.newest_checkpoint()
     start = step_of(checkpoint) if checkpoint else 0
     if start:
@@ -280,7 +281,6 @@ def _disk(work: Path, reason: str) -> str:
 def bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     """A progress bar with the time left, on stderr; yields ``advance(steps, total=None)``."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    disable_progress_bar()
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
 

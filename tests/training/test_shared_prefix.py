@@ -21,6 +21,8 @@ from strop.training.shared_prefix import SharedPrefix, ancestor_mask, pack, pack
 from strop.training.trainers import share_prefixes
 from tests.training.tiny import CPU, PAD, ids, pairs, tiny_checkpoint, tiny_config
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), min_size=1, max_size=7)
 
 

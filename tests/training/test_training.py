@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -26,7 +27,9 @@ from strop.training.sft import SftConfig, train_sft
 from tests.training.killed import train
 from tests.training.tiny import demonstrations, pairs, tiny_checkpoint
 
-QUICK = DpoConfig(learning_rate=1e-3, batch_size=4, epochs=2, save_steps=2)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = DpoConfig(learning_rate=1e-3, batch_size=4, epochs=2, save_steps=50)
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +156,22 @@ def test_sft_and_dpo_are_the_same_with_and_without_sharing(
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
 
 
+def test_recomputing_activations_changes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    curves = []
+    for recompute in (True, False):
+        out = tmp_path / f"recompute-{recompute}"
+        train_dpo(checkpoint, pairs(4), out, replace(QUICK, gradient_checkpointing=recompute))
+        curves.append([row["loss"] for row in log_of(out)])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-5)
+
+
 # What is killed is the same for both; once is enough among the fast tests.
 @pytest.mark.parametrize("kind", ["dpo", pytest.param("sft", marks=pytest.mark.model)])
 def test_a_killed_training_goes_on_where_it_was(kind: str, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.training.killed", kind, str(checkpoint), str(out), "0.15"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -218,15 +231,16 @@ def test_a_loss_that_is_no_number_stops_at_once(checkpoint: Path, tmp_path: Path
 
 
 def test_a_full_disk_stops_with_one_line_and_keeps_what_was_there(checkpoint: Path, tmp_path: Path) -> None:
+    often = replace(QUICK, save_steps=2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # the first checkpoint's weights are larger
     try:
         with pytest.raises(RunError, match=r"cannot write to .*out\.part.*make room there"):
-            train_dpo(checkpoint, pairs(8), tmp_path / "out", QUICK)
+            train_dpo(checkpoint, pairs(8), tmp_path / "out", often)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(log_of(tmp_path / "out.part")) == 2
-    assert train_dpo(checkpoint, pairs(8), tmp_path / "out", QUICK).steps == 4
+    assert train_dpo(checkpoint, pairs(8), tmp_path / "out", often).steps == 4
 
 
 def test_what_cannot_be_loaded_is_named(checkpoint: Path, tmp_path: Path) -> None:

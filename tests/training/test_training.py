@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,24 @@ def test_a_killed_training_goes_on_where_it_was(kind: str, checkpoint: Path, tmp
     unbroken = log_of(tmp_path / "unbroken")
     assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in unbroken], abs=1e-5)
     for name, value in weights(tmp_path / "unbroken").items():
+        torch.testing.assert_close(weights(out)[name], value)
+
+
+def test_an_interrupted_second_round_goes_on_from_its_own_weights(checkpoint: Path, tmp_path: Path) -> None:
+    first = train_dpo(checkpoint, pairs(8), tmp_path / "first", QUICK).adapter
+    config = replace(QUICK, save_steps=1, epochs=3)
+    unbroken = train_dpo(checkpoint, pairs(8), tmp_path / "unbroken", config, base_adapter=first).adapter
+
+    def interrupt(row: Mapping[str, float]) -> None:
+        if row["step"] == 4:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train_dpo(checkpoint, pairs(8), out, config, base_adapter=first, on_log=interrupt)
+    summary = train_dpo(checkpoint, pairs(8), out, config, base_adapter=first)
+    assert summary.resumed_from == 3
+    for name, value in weights(unbroken).items():
         torch.testing.assert_close(weights(out)[name], value)
 
 

@@ -17,6 +17,7 @@ Not covered: pipelines over several machines, quantisation, and models that take
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import warnings
@@ -175,7 +176,9 @@ class VllmEngine:
         if not self._closed:
             self._closed = True
             self._engine.shutdown()
-            self._engine = None  # its finaliser fails once the interpreter is half gone
+            self._engine = None
+            await asyncio.sleep(0)  # lets its tasks see that they are cancelled
+            gc.collect()  # it is part of a cycle, and its finaliser fails once the interpreter is half gone
 
     async def _outputs(
         self, prompt_ids: Sequence[int], parameters: Any, adapter: str | None

@@ -28,9 +28,9 @@ def collect(
     samples: Annotated[
         int, typer.Option("--samples", "-k", min=1, help="Answers sampled of every task.")
     ] = 4,
-    simulations: Annotated[int, typer.Option("--simulations", min=0, help="Expansions of every tree.")] = 3,
+    simulations: Annotated[int, typer.Option("--simulations", min=0, help="Expansions of every tree.")] = 2,
     width: Annotated[int, typer.Option("--width", min=1, help="Continuations of an expansion.")] = 3,
-    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 1.0,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 0.8,
     gold: Annotated[
         str,
         typer.Option("--gold", metavar="never|unsolved|always", help="When gold may be the chosen answer."),

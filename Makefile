@@ -18,7 +18,7 @@ check: $(VENV)/.installed build/links/strop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not model"
+	$(BIN)/python -m pytest -m "not model" -n 2 --dist worksteal
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -50,8 +50,8 @@ alpha = 8
 
 def start(config: Path, run: Path) -> subprocess.Popen[bytes]:
     words = [STROP, "round", config, "--run-dir", run, "--resume"]
-    log = (run.parent / "log.txt").open("ab")
-    return subprocess.Popen(list(map(str, words)), stdout=log, stderr=log, start_new_session=True)
+    with (run.parent / "log.txt").open("ab") as log:
+        return subprocess.Popen(list(map(str, words)), stdout=log, stderr=log, start_new_session=True)
 
 
 def events(run: Path) -> list[dict[str, object]]:

@@ -203,7 +203,7 @@ class VllmEngine:
 
     def _classified(self, error: Exception) -> Exception:
         if self._engine is None or self._engine.errored:
-            return EngineError(f"vLLM died ({_first_line(error)}); {_HINT}")
+            return EngineError(f"vLLM's engine process died, killed or out of memory perhaps; {_HINT}")
         if isinstance(error, ValueError):
             return UsageError(f"vLLM refused the request: {_first_line(error)}")
         return EngineError(f"vLLM failed on a request: {_first_line(error)}; {_HINT}")

@@ -236,7 +236,11 @@ def quiet() -> Iterator[None]:
 
     Importing vLLM warns about how it and torch were written; what the user set in the environment stays.
     """
-    wanted = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    wanted = {
+        "PYTHONWARNINGS": "ignore",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TORCH_LOGS": "-torch._library.triton",
+    }
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:

@@ -79,6 +79,7 @@ def test_several_calls(text: str) -> None:
         (f"<tool_call>\n{F_JSON}", ("missing closing tag",)),
         (fenced(F_JSON + "}"), ("stray closing bracket(s) removed",)),
         (fenced('{"name": "f", "arguments": {"a": 1,},}'), ("trailing comma removed",)),
+        (fenced('{"name": "f", // why\n "arguments": {"a": 1 /* one */}}'), ("comments dropped",)),
         ("{'name': 'f', 'arguments': {'a': 1}}", ("single quotes read as Python literals",)),
         (fenced('{name: "f", arguments: {a: 1}}'), ("unquoted key",)),
         ('{"name": "f", "parameters": {"a": 1}}', ("arguments given under 'parameters'",)),

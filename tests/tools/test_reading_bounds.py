@@ -17,6 +17,8 @@ LONG = {
     "objects": '{"a":' * N,
     "objects in lists": '{"a":[{' * N,
     "open strings": '{"' * N,
+    "open comments": '{"name"/*' * N,
+    "line comments": '{"name"//' * N,
     "tags": "<tool_call>" * N,
     "description tags": "<tools>" * N,
     "fences in tags": "<tool_call>```" * N,

@@ -2,12 +2,12 @@
 
 Besides JSON (RFC 8259) it reads, and records as a repair, each of: a trailing comma; single-quoted strings
 and ``True``/``False``/``None``; unquoted keys; raw line breaks in strings; unknown escapes (kept as they
-stand); duplicate keys (the last is kept); lone surrogates (replaced by U+FFFD); and, on the way down to a
-call but never inside its arguments, closing braces or brackets missing where the text or its fence ends, or
-where the next call of a list begins.
+stand); duplicate keys (the last is kept); lone surrogates (replaced by U+FFFD); comments of at most 200
+characters inside an object or array (dropped); and, on the way down to a call but never inside its arguments,
+closing braces or brackets missing where the text or its fence ends, or where the next call of a list begins.
 
 Not read: ``NaN`` and ``Infinity``, numbers outside a double's range, nesting deeper than `MAX_DEPTH`,
-comments, missing commas. Time is linear in the text read.
+missing commas, arithmetic. Time is linear in the text read.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ NAME_KEYS = ("name", "function", "tool", "tool_name", "function_name")
 """Keys models put the tool's name under, the right one first."""
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
+# A comment never swallows a closing fence, and is short, so that looking for its end stays cheap.
+_GAP = re.compile(r"(?:[ \t\r\n]++|//(?:(?!```)[^\n]){0,200}+|/\*(?:(?!\*/).){0,200}+\*/)*+", re.DOTALL)
 _STRING = {
     '"': re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL),
     "'": re.compile(r"'([^'\\]*+(?:\\.[^'\\]*+)*+)'", re.DOTALL),
@@ -95,11 +97,11 @@ class LooseJson:
         """([(item, its start, its end)], index after the array) of the array that opens at `at`."""
         self._check_depth(depth, at)
         items: list[tuple[Any, int, int]] = []
-        at = self.skip_space(at + 1)
+        at = self._gap(at + 1)
         while not self._text.startswith("]", at):
             item, end = self.value(at, depth=depth + 1, closable=closable)
             items.append((item, at, end))
-            at = self.skip_space(end)
+            at = self._gap(end)
             if self._text.startswith(",", at):
                 at = self._after_comma(at, "]")
             elif closable and self._text_ends(at):
@@ -112,7 +114,7 @@ class LooseJson:
     def _object(self, at: int, depth: int, closable: bool) -> tuple[dict[str, Any], int]:
         self._check_depth(depth, at)
         pairs: dict[str, Any] = {}
-        at = end = self.skip_space(at + 1)
+        at = end = self._gap(at + 1)
         while not self._text.startswith("}", at):
             if closable and _is_whole_call(pairs) and self._call_ends(at):
                 self._repair("missing closing brace(s) added")
@@ -124,7 +126,7 @@ class LooseJson:
                 self._repair("duplicate JSON keys: last kept")
             inner = closable and key in ("function", "tool_calls")
             pairs[key], end = self.value(self._after_colon(at), depth=depth + 1, closable=inner)
-            at = self.skip_space(end)
+            at = self._gap(end)
             if self._text.startswith(",", at):
                 at = self._after_comma(at, "}")
             elif not self._text.startswith("}", at) and not (
@@ -194,13 +196,13 @@ class LooseJson:
         return _CONSTANTS[word.group()], word.end()
 
     def _after_colon(self, at: int) -> int:
-        at = self.skip_space(at)
+        at = self._gap(at)
         if not self._text.startswith(":", at):
             raise self._unexpected(at, "':'")
-        return self.skip_space(at + 1)
+        return self._gap(at + 1)
 
     def _after_comma(self, at: int, close: str) -> int:
-        at = self.skip_space(at + 1)
+        at = self._gap(at + 1)
         if self._text.startswith(close, at):
             self._repair("trailing comma removed")
         return at
@@ -212,6 +214,14 @@ class LooseJson:
 
     def _text_ends(self, at: int) -> bool:
         return at >= len(self._text) or self._text.startswith(("```", "</"), at)
+
+    def _gap(self, at: int) -> int:
+        """`skip_space` inside an object or array, where models also write comments as in JavaScript."""
+        match = _GAP.match(self._text, at)
+        assert match is not None  # matches the empty string
+        if "/" in match.group():
+            self._repair("comments dropped")
+        return match.end()
 
     def _repair(self, what: str) -> None:
         self.repairs[what] = None

@@ -9,7 +9,8 @@ from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import Completion, Engine, Sampling
 from strop.tools.errors import TooLongError, UsageError
-from strop.tools.formats import read_calls
+from strop.tools.formats import read_calls, settle_names
+from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
 
 
@@ -38,13 +39,14 @@ class Policy:
             raise UsageError(f"an answer is one sample, got n={sampling.n}")
         prompt_ids = self.prompt_ids(task)
         completions = await self.complete(prompt_ids, sampling)
-        draft = self.draft_of(prompt_ids, completions[0])
+        draft = self.draft_of(prompt_ids, completions[0], task.tools)
         return Answer(draft, usage_of(prompt_ids, completions), (draft,))
 
     async def sample(self, task: Task, sampling: Sampling) -> list[Draft]:
         """``sampling.n`` drafts of one task."""
         prompt_ids = self.prompt_ids(task)
-        return [self.draft_of(prompt_ids, done) for done in await self.complete(prompt_ids, sampling)]
+        completions = await self.complete(prompt_ids, sampling)
+        return [self.draft_of(prompt_ids, done, task.tools) for done in completions]
 
     async def complete(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Completions of a prompt given as ids, with `fitted` sampling and this policy's adapter."""
@@ -69,14 +71,14 @@ class Policy:
         stops = dict.fromkeys((*sampling.stop_token_ids, *self.template.end_ids))
         return replace(sampling, max_tokens=min(sampling.max_tokens, room), stop_token_ids=tuple(stops))
 
-    def draft_of(self, prompt_ids: Sequence[int], completion: Completion) -> Draft:
+    def draft_of(self, prompt_ids: Sequence[int], completion: Completion, tools: Sequence[ToolSpec]) -> Draft:
         """Read a completion: its text without the ids that end the turn, and the calls in it."""
         ids = completion.token_ids
         end = len(ids)
         while end and ids[end - 1] in self.template.end_ids:
             end -= 1
         text = self.template.decode(ids[:end], skip_special=False)
-        reading = read_calls(text, preferred=self.template.call_format)
+        reading = settle_names(read_calls(text, preferred=self.template.call_format), tools)
         return Draft(
             prompt_ids=tuple(prompt_ids),
             token_ids=ids,

@@ -83,7 +83,7 @@ class Refiner:
         talk.usage += usage_of(prompt_ids, completions)
         ids = completions[0].token_ids
         draft_ids = ids[:-1] if self._is_stop(ids[-1:]) else ids
-        reply = self.policy.draft_of(prompt_ids, replace(completions[0], token_ids=draft_ids))
+        reply = self.policy.draft_of(prompt_ids, replace(completions[0], token_ids=draft_ids), task.tools)
         talk.stopped = draft_ids != ids or self._stops(reply)
         if not self._stops(reply):
             talk.drafts.append(reply)

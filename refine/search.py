@@ -181,7 +181,7 @@ async def _continuations(
         )
         for done in completions
     ]
-    return [sample_of(task, policy.draft_of(tree.prompt_ids, done)) for done in whole]
+    return [sample_of(task, policy.draft_of(tree.prompt_ids, done, task.tools)) for done in whole]
 
 
 def _spread(node: Node) -> tuple[float, ...]:

@@ -177,7 +177,7 @@ class VllmEngine:
             self._closed = True
             self._engine.shutdown()
             self._engine = None
-            await asyncio.sleep(0)  # lets its tasks see that they are cancelled
+            await asyncio.sleep(0.1)  # lets its tasks see, across threads, that they are cancelled
             gc.collect()  # it is part of a cycle, and its finaliser fails once the interpreter is half gone
 
     async def _outputs(

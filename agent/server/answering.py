@@ -64,7 +64,7 @@ class Answering:
             choices = (self._choice(answer.final, answer.rounds, answer.stop_reason) for answer in answers)
             return Settled(tuple(choices), usage)
         done = await policy.complete(self._prompt, self._sampling)
-        drafts = (policy.draft_of(self._prompt, completion) for completion in done)
+        drafts = (policy.draft_of(self._prompt, completion, self._question.task.tools) for completion in done)
         return Settled(tuple(map(self._choice, drafts)), usage_of(self._prompt, done))
 
     async def events(self, on_settled: Callable[[Settled], None]) -> AsyncGenerator[bytes]:

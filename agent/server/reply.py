@@ -18,7 +18,7 @@ from strop.agent.server.errors import ApiError
 from strop.agent.server.protocol import Question
 from strop.agent.server.text import StopFilter, cut
 from strop.tools.errors import EngineError
-from strop.tools.formats import Reading, StreamReader, read_calls
+from strop.tools.formats import Reading, StreamReader, read_calls, settle_names
 from strop.tools.schema import validate_call
 from strop.tools.spec import ToolCall
 
@@ -86,7 +86,9 @@ def to_json(value: Any) -> bytes:
 
 def read_text(text: str, question: Question, call_format: str) -> Reading:
     """How `text` is read: as prose where no tool may be called."""
-    return read_calls(text, preferred=call_format) if question.task.tools else Reading((), text)
+    if not question.task.tools:
+        return Reading((), text)
+    return settle_names(read_calls(text, preferred=call_format), question.task.tools)
 
 
 def choice_of(
@@ -130,7 +132,8 @@ class TextReader:
 
     def __init__(self, question: Question, call_format: str):
         self._stop = StopFilter(question.sampling.stop)
-        self._calls = StreamReader(call_format) if question.task.tools else None
+        self._tools = question.task.tools
+        self._calls = StreamReader(call_format) if self._tools else None
         self._prose: list[str] = []
         """What was passed on where nothing is read as a call."""
 
@@ -141,7 +144,9 @@ class TextReader:
     def finish(self, text: str) -> Reading:
         """What all of the text says, `text` being its end; content that was not sent yet included."""
         self._pass(self._stop.feed(text) + self._stop.finish())
-        return self._calls.finish()[1] if self._calls else Reading((), "".join(self._prose))
+        if self._calls is None:
+            return Reading((), "".join(self._prose))
+        return settle_names(self._calls.finish()[1], self._tools)
 
     def _pass(self, text: str) -> str:
         if self._calls:

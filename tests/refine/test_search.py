@@ -126,7 +126,7 @@ async def test_search_from_prefixes_finds_the_rare_right_answer() -> None:
     start = await model.engine.generate(
         model.prompt_ids(SIMPLE), Sampling(n=60, temperature=1.0, seed=0, logprobs=True)
     )
-    drafts = [model.draft_of(model.prompt_ids(SIMPLE), done) for done in start]
+    drafts = [model.draft_of(model.prompt_ids(SIMPLE), done, SIMPLE.tools) for done in start]
     wrong_calls = [draft for draft in drafts if draft.calls and draft.calls[0].arguments["days"] == 9]
     samples = [
         sample_of(SIMPLE, draft) for draft in (wrong_calls[0], *[d for d in drafts if not d.calls][:3])

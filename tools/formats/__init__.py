@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from strop.tools.formats.base import CallFormat, Reading
 from strop.tools.formats.jsons import BareJson, FencedJson, Hermes
+from strop.tools.formats.names import settle_names
 from strop.tools.formats.pythonic import Pythonic
 from strop.tools.formats.reading import READING_ORDER, read_calls
 from strop.tools.formats.stream import StreamReader
@@ -29,4 +30,5 @@ __all__ = [
     "StreamReader",
     "format_of_template",
     "read_calls",
+    "settle_names",
 ]

@@ -1,0 +1,39 @@
+"""Names of calls, against the names that were offered.
+
+Models write ``math.roots.quadratic`` for ``math_roots.quadratic``. Where a name was not offered, and exactly
+one offered name is the same but for case and punctuation, that is what is meant, and the reading says so.
+Anything less certain stays as it was written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from strop.tools.formats.base import Reading
+from strop.tools.spec import ToolCall, ToolSpec
+
+_PUNCTUATION = re.compile(r"[\s._\-/:]+")
+
+
+def settle_names(reading: Reading, tools: Iterable[ToolSpec]) -> Reading:
+    """`reading` with each such name replaced by the offered one, and a repair for each."""
+    offered = [tool.name for tool in tools]
+    renamed = {call.name: _meant(call.name, offered) for call in reading.calls}
+    repairs = tuple(f"name {was!r} read as {now!r}" for was, now in renamed.items() if was != now)
+    if not repairs:
+        return reading
+    calls = tuple(ToolCall(renamed[call.name], call.arguments, call.text) for call in reading.calls)
+    return replace(reading, calls=calls, repairs=reading.repairs + repairs)
+
+
+def _meant(name: str, offered: list[str]) -> str:
+    if name in offered:
+        return name
+    alike = {other for other in offered if _bare(other) == _bare(name)}
+    return alike.pop() if len(alike) == 1 and _bare(name) else name
+
+
+def _bare(name: str) -> str:
+    return _PUNCTUATION.sub("", name).casefold()

@@ -6,6 +6,7 @@ A traceback means a bug of Strop's.
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import version
 
@@ -57,9 +58,9 @@ def main() -> None:
         _fail("interrupted; what was finished is kept, the same command goes on from there", code=130)
     except OSError as error:
         # A full disk can strike in any library's write; for a person it is one line, not a traceback.
-        if error.errno is None or (error.filename is None and error.errno != 28):  # ENOSPC
+        if error.errno != errno.ENOSPC:
             raise
-        _fail(f"{error.strerror}: {error.filename or 'a file being written'}", code=1)
+        _fail(f"no space left on the disk: {error.filename or 'a file being written'}", code=1)
 
 
 def _fail(message: str, *, code: int) -> None:

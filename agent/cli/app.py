@@ -32,6 +32,9 @@ app.command()(synth.synth)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -54,8 +57,14 @@ def main() -> None:
         app()
     except StropError as error:
         _fail(str(error), code=2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, the same command goes on from there", code=130)
+    except SystemExit as done:
+        # Typer has turned Ctrl-C into this.
+        if done.code == INTERRUPTED:
+            _fail(
+                "interrupted; what was finished is kept, the same command goes on from there",
+                code=INTERRUPTED,
+            )
+        raise
     except OSError as error:
         # A full disk can strike in any library's write; for a person it is one line, not a traceback.
         if error.errno != errno.ENOSPC:

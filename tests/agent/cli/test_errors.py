@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,22 @@ def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert code == 1
     assert "127.0.0.1:9" in text
     assert "Traceback" not in text
+
+
+def heed_interrupts() -> None:
+    """A shell may start its background jobs with interrupts ignored; a terminal does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_an_interrupt_is_one_line_and_its_own_exit_code(tmp_path: Path) -> None:
+    words = [STROP, "synth", "--count", "500000", "--out", tmp_path / "tasks.jsonl"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert text.count("\n") == 1
+    assert "interrupted" in text
 
 
 def test_synthesised_tasks_are_tasks(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def heed_interrupts() -> None:
 
 
 def test_an_interrupt_is_one_line_and_its_own_exit_code(tmp_path: Path) -> None:
-    words = [STROP, "synth", "--count", "500000", "--out", tmp_path / "tasks.jsonl"]
+    words = [str(STROP), "synth", "--count", "500000", "--out", str(tmp_path / "tasks.jsonl")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)

@@ -10,6 +10,8 @@ decide: a policy picked by its benchmark score would have been fitted to it.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -191,6 +193,7 @@ class Rounds:
                     base_adapter=policy.adapter,
                     model_name=model.name,
                 )
+                give_memory_back()
         return Accepted(folder / "adapter", key)
 
     def _todo(self, stage: str, key: str, what: str) -> bool:
@@ -203,6 +206,17 @@ class Rounds:
 
     def _folder(self, number: int) -> Path:
         return self._run.path / "rounds" / str(number)
+
+
+def give_memory_back() -> None:
+    """Return what a training held to the system, before an engine starts beside it.
+
+    Trainers are full of reference cycles, and glibc keeps what it has freed.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], list[Task]]:

@@ -103,7 +103,11 @@ class VllmEngine:
         info = EngineInfo(
             "vllm", served_name, known.max_model_len, vocabulary=known.get_vocab_size(), detail=detail
         )
-        return cls(engine, info, given=given, hot_adapters=max_lora_rank > 0)
+        made = cls(engine, info, given=given, hot_adapters=max_lora_rank > 0)
+        # Something in vLLM's start keeps this frame; with it the engine would outlive `close` until the
+        # interpreter is half gone, where its finaliser fails.
+        del engine
+        return made
 
     @property
     def info(self) -> EngineInfo:

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from strop.agent.audit import StopCandidate, audit_model, trained_stop_candidates
+from strop.agent.cpu import multiplies_bfloat16
 from strop.agent.findings import Finding, Level
 from strop.agent.models import cache_directory
 
@@ -212,8 +213,7 @@ def _device() -> Finding:
     gpu = _gpu_names()
     if gpu:
         return Finding("accelerator", Level.OK, f"{', '.join(gpu)}.")
-    flags = _cpu_flags()
-    if "amx_bf16" in flags:
+    if multiplies_bfloat16():
         return Finding("accelerator", Level.OK, "No GPU; this CPU multiplies bfloat16 matrices itself (AMX).")
     sentence = "No GPU, and a CPU without AMX: float32 is the faster number format here, and is used."
     return Finding("accelerator", Level.OK, sentence)
@@ -228,10 +228,3 @@ def _gpu_names() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in listing.splitlines() if line.strip()]
-
-
-def _cpu_flags() -> str:
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""

@@ -17,6 +17,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from strop.agent.cpu import multiplies_bfloat16
 from strop.agent.profile import PROFILE_FILE
 from strop.tools.errors import ModelError
 from strop.tools.files import write_json
@@ -38,18 +39,14 @@ class Hardware:
         return f"{self.device} {'bfloat16' if self.bf16 else 'float32'}"
 
 
-def hardware() -> Hardware:
-    """The GPU in bfloat16 where there is one; a CPU in bfloat16 only if it multiplies such matrices itself.
-
-    Without AMX, float32 products are the faster ones (290 against 166 GFLOP/s on two Xeon cores).
-    """
-    if torch.cuda.is_available():
-        return Hardware("cuda", bf16=torch.cuda.is_bf16_supported())
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        flags = ""
-    return Hardware("cpu", bf16="amx_bf16" in flags)
+def hardware(dtype: str = "auto") -> Hardware:
+    """The GPU where there is one, else the CPU; `dtype` is one of `DTYPES`."""
+    gpu = torch.cuda.is_available()
+    if dtype == "auto":
+        fast = torch.cuda.is_bf16_supported() if gpu else multiplies_bfloat16()
+    else:
+        fast = dtype == "bfloat16"
+    return Hardware("cuda" if gpu else "cpu", bf16=fast)
 
 
 def load_model(path: Path, where: Hardware, *, base_adapter: Path | None = None) -> Any:

@@ -75,7 +75,7 @@ def train_dpo(
         return job.summary()
     from strop.training import adapter, trainers
 
-    where = adapter.hardware()
+    where = adapter.hardware(config.dtype)
     model = adapter.load_model(model_path, where, base_adapter=base_adapter)
     kept, refused = usable(pairs, max_length=config.max_length, vocabulary=model.config.vocab_size)
     with trainers.clear_failures(job.work):
@@ -116,7 +116,7 @@ def pair_trainer(
 
     tokenizer = adapter.load_tokenizer(model_path)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    ours = trainers.arguments(config, work, adapter.hardware(), len(pairs))
+    ours = trainers.arguments(config, work, adapter.hardware(config.dtype), len(pairs))
     return trainers.PairTrainer(
         model=model,
         args=arguments

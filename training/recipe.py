@@ -9,6 +9,9 @@ from typing import Any
 
 from strop.tools.errors import UsageError
 
+DTYPES = ("auto", "float32", "bfloat16")
+"""What `Recipe.dtype` may be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -31,6 +34,9 @@ class Recipe:
     """Gradients are scaled down to this norm."""
     weight_decay: float = 0.0
     """AdamW's decoupled decay."""
+    dtype: str = "auto"
+    """Number format of weights and products: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
+    the GPU, or the CPU by AMX, multiplies such matrices in hardware. The adapter itself is float32."""
     seed: int = 0
     """Of the adapter's first weights and the order of examples."""
     save_steps: int = 5
@@ -61,6 +67,8 @@ class Recipe:
             )
         if self.rank < 1 or self.alpha < 1 or self.max_length < 2:
             raise UsageError("rank and alpha must be at least 1, and max_length at least 2")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"warmup must be in [0, 1), got {self.warmup}")
 

@@ -44,7 +44,7 @@ def train_sft(
         return job.summary()
     from strop.training import adapter, trainers
 
-    where = adapter.hardware()
+    where = adapter.hardware(config.dtype)
     model = adapter.load_model(model_path, where, base_adapter=base_adapter)
     kept, refused = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
     with trainers.clear_failures(job.work):
@@ -70,7 +70,7 @@ def demonstration_trainer(
     tokenizer = adapter.load_tokenizer(model_path)
     return trainers.DemonstrationTrainer(
         model=model,
-        args=SFTConfig(**trainers.arguments(config, work, adapter.hardware(), len(rows))),
+        args=SFTConfig(**trainers.arguments(config, work, adapter.hardware(config.dtype), len(rows))),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id),
         train_dataset=Dataset.from_dict(
             {

@@ -27,6 +27,12 @@ BatchOption: TypeAlias = Annotated[
 LengthOption: TypeAlias = Annotated[
     int, typer.Option("--max-length", min=2, help="Longer examples are refused, never cut.")
 ]
+DtypeOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--dtype", metavar="auto|float32|bfloat16", help="Number format; auto: what the hardware multiplies."
+    ),
+]
 RankOption: TypeAlias = Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")]
 
 
@@ -41,6 +47,7 @@ def sft(
     batch_size: BatchOption = 8,
     max_length: LengthOption = 2048,
     rank: RankOption = 16,
+    dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """Supervised fine-tuning: DATA is a file of tasks, whose gold is what is learned, or of token ids."""
@@ -52,7 +59,7 @@ def sft(
     resolved = ModelStore().resolve(model)
     rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
     _warn(data, bad)
-    config = SftConfig(**_recipe(learning_rate, epochs, batch_size, max_length, rank, seed))
+    config = SftConfig(**_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed))
     _report(train_sft(resolved.path, rows, out, config, base_adapter=adapter, model_name=resolved.name))
 
 
@@ -71,6 +78,7 @@ def dpo(
     batch_size: BatchOption = 8,
     max_length: LengthOption = 2048,
     rank: RankOption = 16,
+    dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """Direct preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
@@ -84,13 +92,13 @@ def dpo(
     config = DpoConfig(
         beta=beta,
         losses=(("sigmoid", 1.0), ("sft", sft_weight)),
-        **_recipe(learning_rate, epochs, batch_size, max_length, rank, seed),
+        **_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed),
     )
     _report(train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=resolved.name))
 
 
 def _recipe(
-    learning_rate: float, epochs: float, batch_size: int, max_length: int, rank: int, seed: int
+    learning_rate: float, epochs: float, batch_size: int, max_length: int, rank: int, dtype: str, seed: int
 ) -> dict[str, Any]:
     return {
         "learning_rate": learning_rate,
@@ -99,6 +107,7 @@ def _recipe(
         "max_length": max_length,
         "rank": rank,
         "alpha": 2 * rank,
+        "dtype": dtype,
         "seed": seed,
     }
 

@@ -11,7 +11,7 @@ from strop.training.recipe import TrainSummary
 from strop.training.sft import SftConfig, train_sft
 from tests.training.tiny import demonstrations, pairs
 
-SCHEDULE = {"learning_rate": 1e-3, "batch_size": 2, "epochs": 2.0, "save_steps": 2}
+SCHEDULE = {"learning_rate": 1e-3, "batch_size": 2, "epochs": 2.0, "save_steps": 2, "dtype": "float32"}
 """With ten rows: ten steps, five checkpoints."""
 
 
@@ -22,8 +22,8 @@ def train(kind: str, checkpoint: Path, out: Path, pause: float = 0.0) -> TrainSu
         time.sleep(pause)
 
     if kind == "dpo":
-        return train_dpo(checkpoint, pairs(10), out, DpoConfig(**SCHEDULE), on_log=on_log)  # type: ignore[arg-type]  # floats and ints
-    return train_sft(checkpoint, demonstrations(10), out, SftConfig(**SCHEDULE), on_log=on_log)  # type: ignore[arg-type]  # floats and ints
+        return train_dpo(checkpoint, pairs(10), out, DpoConfig(**SCHEDULE), on_log=on_log)  # type: ignore[arg-type]  # mixed values
+    return train_sft(checkpoint, demonstrations(10), out, SftConfig(**SCHEDULE), on_log=on_log)  # type: ignore[arg-type]  # mixed values
 
 
 if __name__ == "__main__":

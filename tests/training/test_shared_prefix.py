@@ -93,7 +93,7 @@ def outcome(
     checkpoint: Path, rows: list[PairRow], work: Path, **options: Any
 ) -> tuple[Any, Any, dict[str, Any]]:
     """(loss, reference log-probabilities, LoRA gradients) of one batch, by the trainer's own computations."""
-    config = DpoConfig(batch_size=len(rows), micro_batch_size=len(rows), **options)
+    config = DpoConfig(batch_size=len(rows), micro_batch_size=len(rows), dtype="float32", **options)
     model = load_model(checkpoint, CPU)
     trainer = pair_trainer(model, checkpoint, rows, config, work)
     assert share_prefixes(trainer, config) == ("on" if config.shared_prefix else "off: not asked for")

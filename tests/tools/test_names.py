@@ -27,6 +27,31 @@ def test_punctuation_and_case_are_settled_and_recorded() -> None:
     assert repairs == ("name 'math.roots.quadratic' read as 'math_roots.quadratic'",)
 
 
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("find_group", ("restaurant.find_group", "restaurant.find_table")),
+        ("findGroup", ("api.restaurant.find_group",)),
+        ("functions.find_group", ("find_group", "find_table")),
+    ],
+)
+def test_a_namespace_left_out_or_put_in_front_is_settled(name: str, offered: tuple[str, ...]) -> None:
+    assert settled(name, *offered) == (offered[0], (f"name {name!r} read as {offered[0]!r}",))
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("find_group", ("restaurant.find_group", "school.find_group")),
+        ("hotel.find_group", ("restaurant.find_group",)),
+        ("group", ("restaurant.find_group",)),
+        (".", ("restaurant.",)),
+    ],
+)
+def test_another_namespace_or_one_of_two_is_not_guessed(name: str, offered: tuple[str, ...]) -> None:
+    assert settled(name, *offered) == (name, ())
+
+
 @pytest.mark.parametrize("offered", [("get_weather",), (), ("find.group", "find_group")])
 def test_what_is_not_certain_stays(offered: tuple[str, ...]) -> None:
     assert settled("findGroup", *offered) == ("findGroup", ())

@@ -1,8 +1,10 @@
 """Names of calls, against the names that were offered.
 
-Models write ``math.roots.quadratic`` for ``math_roots.quadratic``. Where a name was not offered, and exactly
-one offered name is the same but for case and punctuation, that is what is meant, and the reading says so.
-Anything less certain stays as it was written.
+Models write ``math.roots.quadratic`` for ``math_roots.quadratic``, leave a namespace out (``find_group`` for
+``restaurant.find_group``) or put one in front (``functions.find_group``). Where a name was not offered, and
+exactly one offered name is the same but for case and punctuation, or, failing that, but for a namespace that
+one of the two lacks, that is what is meant, and the reading says so. Anything less certain stays as it was
+written.
 """
 
 from __future__ import annotations
@@ -31,8 +33,21 @@ def settle_names(reading: Reading, tools: Iterable[ToolSpec]) -> Reading:
 def _meant(name: str, offered: list[str]) -> str:
     if name in offered:
         return name
-    alike = {other for other in offered if _bare(other) == _bare(name)}
-    return alike.pop() if len(alike) == 1 and _bare(name) else name
+    for same in (_same_letters, _same_but_namespace):
+        alike = {other for other in offered if same(name, other)}
+        if alike:
+            return alike.pop() if len(alike) == 1 else name
+    return name
+
+
+def _same_letters(name: str, other: str) -> bool:
+    return _bare(name) == _bare(other) != ""
+
+
+def _same_but_namespace(name: str, other: str) -> bool:
+    """Whether one of the two has no namespace, and the last parts are alike."""
+    has_none = "." not in name or "." not in other
+    return has_none and _same_letters(name.rpartition(".")[2], other.rpartition(".")[2])
 
 
 def _bare(name: str) -> str:

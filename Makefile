@@ -38,7 +38,7 @@ $(VENV)/.installed: $(LOCK) requirements/torch.txt pyproject.toml
 	@echo "2/3 vLLM, TRL and the other $$(grep -c == $(LOCK)) pinned packages (a minute or two)"
 	@$(BIN)/python -m pip install --no-deps -r $(LOCK)
 	@echo "3/3 Strop"
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The four directories under the names they are installed by, for the type checker.

@@ -33,6 +33,7 @@ from strop.agent.hub import HUB_ID, fetch_snapshot
 from strop.agent.lock import exclusive
 from strop.agent.profile import Profile, read_profile, write_profile
 from strop.agent.sources import BLOCK, BrokenBytesError, Hub, PackageIndex, Source, SourceUnavailableError
+from strop.agent.waiting import waiting
 from strop.tools.errors import HashMismatchError, ModelError, RunError
 
 if TYPE_CHECKING:
@@ -279,8 +280,8 @@ class ModelStore:
     def _convert(self, gguf: Path, name: str, profile: Profile, scratch: Path) -> None:
         """Convert `gguf` and put the checkpoint in its place, whole or not at all."""
         draft = scratch / "checkpoint"
-        with self._console.status(f"{name}: starting the converter (about a minute)") as status:
-            self._convert_gguf(gguf, draft, step=lambda what: status.update(f"{name}: converting, {what}"))
+        with waiting(self._console, f"{name}: starting the converter (about a minute)") as say:
+            self._convert_gguf(gguf, draft, step=lambda what: say(f"{name}: converting, {what}"))
         require_checkpoint(draft)
         write_profile(draft, profile)
         target = scratch.parent / "checkpoint"

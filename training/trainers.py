@@ -281,7 +281,7 @@ def _disk(work: Path, reason: str) -> str:
 def bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     """A progress bar with the time left, on stderr; yields ``advance(steps, total=None)``."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
 
         def advance(steps: int, total: int | None = None) -> None:

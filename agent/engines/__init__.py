@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.engines.base import Engine
+from strop.agent.waiting import waiting
 from strop.tools.errors import DataError, EngineError, ModelError, UsageError
 from strop.tools.files import read_json
 
@@ -50,13 +51,14 @@ async def open_engine(
     problem = _vllm_problem() if kind != "transformers" else "it was asked for"
     if problem is None:
         console.print(f"engine: vLLM, {name}")
-        with console.status("starting vLLM (on a CPU this takes half a minute)"):
+        with waiting(console, "starting vLLM (on a CPU this takes half a minute)"):
             engine: Engine = await _vllm(model, name, max_model_len, adapter, max_lora_rank, engine_args)
     elif kind == "vllm":
         raise EngineError(f"vLLM cannot be used: {problem}; install strop[vllm] or take engine transformers")
     else:
         console.print(f"engine: transformers, {name} [dim]({problem})[/dim]")
-        engine = await _transformers(model, name, max_model_len, adapter, engine_args)
+        with waiting(console, "loading the model"):
+            engine = await _transformers(model, name, max_model_len, adapter, engine_args)
     console.print(f"engine: ready, {engine.info.detail}, context {engine.info.context_length}")
     return engine
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import logging
 import os
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from strop.agent.cpu import multiplies_bfloat16
 from strop.agent.engines.base import (
     Chunk,
     Completion,
@@ -179,10 +181,13 @@ class VllmEngine:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
+            context = _zmq_context(self._engine)
             self._engine.shutdown()
             self._engine = None
             await asyncio.sleep(0.1)  # lets its tasks see, across threads, that they are cancelled
             gc.collect()  # it is part of a cycle, and its finaliser fails once the interpreter is half gone
+            if context is not None:
+                context.destroy(linger=0)
 
     async def _outputs(
         self, prompt_ids: Sequence[int], parameters: Any, adapter: str | None
@@ -238,20 +243,25 @@ def set_environment() -> None:
 def quiet() -> Iterator[None]:
     """No Python or torch warnings meanwhile, nor ever in processes started meanwhile.
 
-    Importing vLLM warns about how it and torch were written; what the user set in the environment stays.
+    Importing vLLM warns about how it and torch were written. What the user set in the environment stays; it
+    reaches torch here only if torch was not imported before, hence the logger.
     """
     wanted = {
         "PYTHONWARNINGS": "ignore",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TORCH_LOGS": "-torch._library.triton",
     }
+    triton = logging.getLogger("torch._library.triton")
+    level = triton.level
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            triton.setLevel(logging.ERROR)
             yield
     finally:
+        triton.setLevel(level)
         for name in added:
             del os.environ[name]
 
@@ -266,7 +276,7 @@ def _arguments(model: Path, max_model_len: int, *, on_cpu: bool, max_lora_rank: 
     }
     if on_cpu:
         arguments |= {
-            "dtype": cpu_dtype(),
+            "dtype": "bfloat16" if multiplies_bfloat16() else "float32",
             "enforce_eager": True,
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(4096, max_model_len),
@@ -278,14 +288,6 @@ def _arguments(model: Path, max_model_len: int, *, on_cpu: bool, max_lora_rank: 
             raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}, not {max_lora_rank}")
         arguments |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 1}
     return arguments
-
-
-def cpu_dtype(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """``bfloat16`` where this CPU multiplies such matrices in hardware, else ``float32``, which is faster."""
-    try:
-        return "bfloat16" if "amx_bf16" in cpuinfo.read_text() else "float32"
-    except OSError:
-        return "float32"
 
 
 def _start(arguments: Mapping[str, Any]) -> Any:
@@ -301,6 +303,15 @@ def _start(arguments: Mapping[str, Any]) -> Any:
             return AsyncLLM.from_engine_args(engine_args)
         except Exception as error:
             raise EngineError(f"vLLM did not start: {_first_line(error)}; {_HINT}") from error
+
+
+def _zmq_context(engine: Any) -> Any:
+    """The ZeroMQ context an ``AsyncLLM`` talks to its processes through; None where it keeps none.
+
+    vLLM closes its sockets and leaves the context to the garbage collector, which warns of it whenever it
+    comes by.
+    """
+    return getattr(getattr(engine.engine_core, "resources", None), "ctx", None)
 
 
 def _lora_request(name: str, number: int, path: Path) -> Any:

@@ -17,7 +17,6 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,9 +27,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.compare import wilson
 from strop.agent.engines.base import Sampling
-from strop.agent.lock import exclusive
+from strop.agent.lock import held
 from strop.tools.bfcl.results import write_results
-from strop.tools.errors import DataError, RunError, TooLongError, UsageError
+from strop.tools.errors import DataError, TooLongError, UsageError
 from strop.tools.files import JsonlWriter, read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -115,14 +114,16 @@ async def run_bench(
     version: str = "",
     model: str | None = None,
     refine: str = "off",
+    asked: Mapping[str, Any] | None = None,
     sampling: Sampling | None = None,
     concurrency: int = 32,
     progress: bool = True,
 ) -> Summary:
     """Ask every task not yet answered in `out`, `concurrency` at a time, and write what the module says.
 
-    `version` names the data exactly, `model` defaults to the answerer's name, `sampling` to greedy with 512
-    tokens. A task too long for the model is a wrong answer (``too_long``), not a failure.
+    `version` names the data exactly; `asked` tells the answerer from others of its name (weights, engine,
+    address). `model` defaults to the answerer's name, `sampling` to greedy with 512 tokens. A task too long
+    for the model is a wrong answer (``too_long``), not a failure.
 
     Raises UsageError where `out` holds answers under other settings, DataError where its answers
     cannot be read, RunError where it cannot be written, and whatever the answerer raises: then the answers
@@ -130,8 +131,8 @@ async def run_bench(
     """
     sampling = sampling or Sampling()
     model = model or answerer.name
-    settings = {"suite": suite, "version": version, "model": model, "refine": refine}
-    with _held(out):
+    settings = {"suite": suite, "version": version, "model": model, "refine": refine, **(asked or {})}
+    with held(out / ".lock", f"a benchmark in {out}"):
         _claim(out, settings | {f"sampling.{name}": value for name, value in asdict(sampling).items()})
         with JsonlWriter(out / ANSWERS) as writer:
             ledger = _Ledger(writer, read_answers(out))
@@ -179,22 +180,6 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             )
 
 
-def _held(out: Path) -> ExitStack:
-    """Hold the directory against other processes until closed. Raises UsageError where one has it."""
-
-    def refuse() -> None:
-        raise UsageError(
-            f"another process is running a benchmark in {out}: wait for it, or give another directory"
-        )
-
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(out / ".lock", waiting=refuse))
-        except OSError as error:
-            raise RunError(f"cannot write {out}: {error.strerror or error}") from error
-        return stack.pop_all()
-
-
 async def _in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None]], concurrency: int) -> None:
     """Ask all, `concurrency` at a time; the first failure cancels the others and is raised as it is."""
     queue = iter(cases)
@@ -237,6 +222,8 @@ async def _answered(case: Case, answerer: Answerer, sampling: Sampling) -> dict[
         # Wrong, whatever the right answer is: the model was not asked.
         nothing = Answer(Draft((), (), "", (), None), Usage())
         row = _row(case, nothing) | {"correct": False, "error": "too_long", "detail": str(error)}
+    except UsageError as error:
+        raise UsageError(f"task {case.task.id!r} cannot be asked: {error}") from error
     return row | {"seconds": round(time.monotonic() - began, 3)}
 
 

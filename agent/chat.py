@@ -25,12 +25,9 @@ from typing import Any, Protocol, Self
 from strop.tools.errors import DataError, ModelError, UsageError
 from strop.tools.formats import FORMATS, format_of_template
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.task import Message
+from strop.tools.task import ROLES, Message
 
 Ids = tuple[int, ...]
-
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
-"""Roles a message may have; ``developer`` is rendered as ``system``."""
 
 _ANSWER = "StropAnswerStandsHere"
 """Stands for an assistant's answer while the template is asked what follows it."""
@@ -230,7 +227,7 @@ def plain_messages(
 
 def _plain_message(index: int, message: Message, call_format: str, keep_calls: bool) -> dict[str, Any]:
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise UsageError(f"message {index}: unknown role {role!r} (want {', '.join(sorted(ROLES))})")
     plain = {key: message[key] for key in ("name", "tool_call_id") if message.get(key)}
     plain["role"] = "system" if role == "developer" else role

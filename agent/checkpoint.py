@@ -1,7 +1,8 @@
-"""What a checkpoint directory must hold to be one."""
+"""What a checkpoint directory must hold to be one, and what tells it from others."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from strop.tools.errors import DataError, ModelError
@@ -9,6 +10,21 @@ from strop.tools.files import read_json
 
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_TELLING = frozenset(
+    {
+        "adapter_config.json",
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "strop.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+    }
+)
+"""Files that decide what a model says, besides its weights."""
+_SAMPLES, _BLOCK = 512, 2**16
+"""Blocks of a large file that are looked at, and their bytes: 32 MiB, the most an adapter usually has."""
 GGUF_MAGIC = b"GGUF"
 
 
@@ -41,6 +57,38 @@ def require_checkpoint(directory: Path) -> None:
     missing = missing_parts(directory)
     if missing:
         raise ModelError(f"{directory} is no whole checkpoint: it lacks {', '.join(missing)}")
+
+
+def fingerprint(directory: Path) -> str:
+    """16 hexadecimal digits that tell a checkpoint or adapter from any other, whatever it is called.
+
+    Configuration, tokenizer and template count by their content. So do the weights of an adapter; of larger
+    files `_SAMPLES` blocks do, since reading gigabytes takes longer than it is worth and training moves every
+    block. Raises ModelError where a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(directory.iterdir()):
+            if file.name in _TELLING or file.suffix in (".safetensors", ".bin"):
+                digest.update(file.name.encode() + b"\0")
+                digest.update(_content(file))
+    except OSError as error:
+        raise ModelError(f"{directory} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()[:16]
+
+
+def _content(file: Path) -> bytes:
+    """sha256 of a file's size and content, or of blocks evenly spread over a large one."""
+    size = file.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with file.open("rb") as stream:
+        if size <= _SAMPLES * _BLOCK:
+            digest.update(stream.read())
+        else:
+            for number in range(_SAMPLES):
+                stream.seek(number * (size - _BLOCK) // (_SAMPLES - 1))
+                digest.update(stream.read(_BLOCK))
+    return digest.digest()
 
 
 def is_gguf(path: Path) -> bool:

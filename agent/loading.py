@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from strop.agent.chat import ChatTemplate
+from strop.agent.checkpoint import fingerprint
 from strop.agent.engines import open_engine
 from strop.agent.models import ModelStore
 from strop.agent.policy import Policy
@@ -44,6 +45,17 @@ class Loaded:
     """The adapter's, completed by the model's."""
 
 
+def known_by(policy: Policy) -> dict[str, str]:
+    """What tells a policy from others of its name, for the settings of whatever is made with it."""
+    return {"weights": policy.weights, "engine": policy.engine.info.detail or policy.engine.info.kind}
+
+
+def weights_of(model: Path, adapter: Path | None) -> str:
+    """What tells this checkpoint with this adapter from any other. Raises ModelError."""
+    parts = [fingerprint(model)] + ([] if adapter is None else [fingerprint(adapter)])
+    return "+".join(parts)
+
+
 @asynccontextmanager
 async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
     """Load a policy and close its engine afterwards.
@@ -56,6 +68,7 @@ async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
         if not (source.adapter / "adapter_config.json").exists():
             raise ModelError(f"{source.adapter} is no adapter: it has no adapter_config.json")
         profile = read_profile(source.adapter).over(profile)
+    weights = weights_of(model.path, source.adapter)
     template = ChatTemplate.load(model.path, call_format=profile.call_format)
     engine = await open_engine(
         model.path,
@@ -66,6 +79,6 @@ async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
         engine_args=source.engine_args,
     )
     try:
-        yield Loaded(Policy(engine, template, name=model.name), profile)
+        yield Loaded(Policy(engine, template, name=model.name, weights=weights), profile)
     finally:
         await engine.close()

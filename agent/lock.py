@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from strop.tools.errors import RunError, UsageError
 
 
 @contextmanager
@@ -25,6 +27,24 @@ def exclusive(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iter
         os.close(descriptor)
         with suppress(OSError):  # others' locks lie there too
             path.parent.rmdir()
+
+
+@contextmanager
+def held(path: Path, work: str) -> Iterator[None]:
+    """Hold the lock `path` while doing `work` (``a benchmark in DIR``), or not at all.
+
+    Raises UsageError where another process holds it, RunError where the disk refuses.
+    """
+
+    def refuse() -> None:
+        raise UsageError(f"another process is running {work}: wait for it, or give another directory")
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(path, waiting=refuse))
+        except OSError as error:
+            raise RunError(f"cannot write {path.parent}: {error.strerror or error}") from error
+        yield
 
 
 def _acquire(path: Path, waiting: Callable[[], None]) -> int:
@@ -43,7 +63,11 @@ def _acquire(path: Path, waiting: Callable[[], None]) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not told:
-                waiting()
+                try:
+                    waiting()
+                except BaseException:
+                    os.close(descriptor)
+                    raise
                 told = True
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):

@@ -18,15 +18,24 @@ class Policy:
     """Answers a task with one draft. The plainest `Answerer`, and what refiners and searches build on."""
 
     def __init__(
-        self, engine: Engine, template: Template, *, name: str | None = None, adapter: str | None = None
+        self,
+        engine: Engine,
+        template: Template,
+        *,
+        name: str | None = None,
+        adapter: str | None = None,
+        weights: str = "",
     ):
-        """`name` is what reports call it (the engine's model otherwise); `adapter` one the engine loaded."""
+        """`name` is what reports call it (the engine's model otherwise); `adapter` one the engine loaded;
+        `weights` tells it from other policies of its name (`strop.agent.checkpoint.fingerprint`)."""
         self.engine = engine
         """Tokens in, tokens out."""
         self.template = template
         """Conversation to ids, ids to text."""
         self.adapter = adapter
         """Name of the adapter every request uses, if any."""
+        self.weights = weights
+        """What its answers depend on besides its name; empty where that is not known."""
         self._name = name or engine.info.model
 
     @property

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from strop.agent.answer import Draft
+from strop.agent.answer import MAX_ROUNDS, Draft
 from strop.agent.engines.base import FinishReason
 from strop.tools.errors import UsageError
 from strop.tools.judge import validate_call
@@ -50,9 +50,9 @@ def parse_refine(text: str) -> RefineSetting:
         return OFF
     if word == "adaptive":
         return ADAPTIVE
-    if word.isascii() and word.isdigit() and len(word) <= 2:
+    if word in map(str, range(1, MAX_ROUNDS + 1)):
         return RefineSetting(int(word), adaptive=False)
-    raise UsageError(f"refine {text!r}: want 'off', 'adaptive' or a number of rounds from 1 to 99")
+    raise UsageError(f"refine {text!r}: want 'off', 'adaptive' or a number of rounds from 1 to {MAX_ROUNDS}")
 
 
 def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:

@@ -21,15 +21,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from strop.agent.chat import Template
 from strop.agent.engines.base import Sampling
+from strop.agent.loading import known_by
+from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Deficiency, Selection, diagnose, summarise, unsampled
 from strop.refine.gate import GateConfig, GateReport, gate
 from strop.refine.golden import gold_answer
-from strop.refine.pairs import GoldUse, PreferencePair, candidates, verdict_name
+from strop.refine.pairs import GoldAnswer, GoldUse, PreferencePair, candidates, verdict_name
 from strop.refine.sample import sample_of
 from strop.refine.search import SearchConfig, search
 from strop.refine.store import CollectionDir, Diagnosis, diagnosis_row
-from strop.tools.errors import StropError, TooLongError
+from strop.tools.bounds import require
+from strop.tools.errors import StropError, TooLongError, UsageError
 from strop.tools.files import write_json, write_jsonl
 from strop.tools.task import Task
 
@@ -50,7 +53,16 @@ class CollectConfig:
     """When the gold answer may be the chosen one."""
     gate: GateConfig = field(default_factory=GateConfig)
     concurrency: int = 8
-    """Tasks in flight at once; each has up to `samples` or `search.width` answers in flight."""
+    """Tasks in flight at once; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
+
+    def __post_init__(self) -> None:
+        bounds = (
+            ("samples", self.samples >= 1, "at least 1"),
+            ("temperature", self.temperature >= 0, "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
+            ("concurrency", self.concurrency >= 1, "at least 1"),
+        )
+        require(self, bounds)
 
     def sampled_with(self) -> dict[str, Any]:
         """What a collection's samples and trees depend on; the rest may change when one is resumed."""
@@ -96,10 +108,16 @@ async def collect(tasks: Sequence[Task], policy: Policy, config: CollectConfig, 
     Going on after an interruption is calling it again. Raises UsageError where DIR was begun with other
     settings or tasks, EngineError where the engine fails, RunError where the disk refuses.
     """
+    with held(out / ".lock", f"a collection in {out}"):
+        return await _collect(tasks, policy, config, CollectionDir(out))
+
+
+async def _collect(
+    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir
+) -> CollectSummary:
     started = time.monotonic()
-    store = CollectionDir(out)
     model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
-    store.claim({**model, **config.sampled_with()})
+    store.claim({**model, **known_by(policy), **config.sampled_with()})
     diagnoses = await _sample_all(tasks, policy, config, store)
     searched = [task for task in tasks if diagnoses[task.id].deficiency.selection.searched]
     await _search_all(searched, policy, config, store, diagnoses)
@@ -117,8 +135,8 @@ async def _sample_all(
     tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir
 ) -> dict[str, Diagnosis]:
     """Stage 1: every task's diagnosis, those of earlier starts included."""
-    known = store.diagnoses(tasks)
-    with store.diagnosis_log() as log:
+    with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
+        known = store.diagnoses(tasks)
 
         async def one(task: Task) -> None:
             known[task.id] = await _diagnose(task, policy, config)
@@ -145,6 +163,8 @@ async def _diagnose(task: Task, policy: Policy, config: CollectConfig) -> Diagno
         drafts = await policy.sample(task, sampling)
     except TooLongError:
         return Diagnosis(unsampled(task, Selection.NO_ROOM), ())
+    except UsageError as error:
+        raise UsageError(f"task {task.id!r} cannot be asked: {error}") from error
     samples = tuple(sample_of(task, draft) for draft in drafts)
     return Diagnosis(diagnose(task, samples), samples)
 
@@ -211,9 +231,19 @@ def _pair_all(
     for task in sorted(tasks, key=lambda task: task.id):
         tree = store.read_tree(task.id)
         tokens += tree.generated_tokens
-        by_task[task.id] = candidates(tree, template, gold_answer(task, template), config.gold)
+        by_task[task.id] = candidates(tree, template, _gold(task, template), config.gold)
     pairs, report = gate(by_task, config.gate, template.end_ids)
     return pairs, report, tokens
+
+
+def _gold(task: Task, template: Template) -> GoldAnswer | None:
+    """The task's gold; none, and a line that says so, where the model's call format cannot write it."""
+    try:
+        return gold_answer(task, template)
+    except UsageError as error:
+        text = f"task {task.id!r}: its gold cannot be preferred: {error}"
+        Console(stderr=True).print(text, markup=False, soft_wrap=True)
+        return None
 
 
 def _summary(

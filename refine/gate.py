@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from strop.refine.pairs import PairKind, PreferencePair, Side
+from strop.tools.bounds import require
 
 
 class Refusal(StrEnum):
@@ -50,6 +51,15 @@ class GateConfig:
     """Least words of a chosen prose answer."""
     max_length: int = 2048
     """Most ids of context and continuation together."""
+
+    def __post_init__(self) -> None:
+        bounds = (
+            ("per_task", self.per_task >= 1, "at least 1"),
+            ("min_margin", 0 <= self.min_margin <= 1, "in [0, 1]"),
+            ("min_words", self.min_words >= 0, "0 or more"),
+            ("max_length", self.max_length >= 2, "at least 2"),
+        )
+        require(self, bounds)
 
 
 @dataclass(slots=True)

@@ -100,8 +100,8 @@ class Refiner:
         return self.stop_token_id is not None and ids == (self.stop_token_id,)
 
     def _stops(self, reply: Draft) -> bool:
-        """Nothing, or the stop text, instead of a new draft."""
-        return not reply.text.strip() or says_stop(reply.text, self.stop_text)
+        """Nothing, or the stop text, instead of a new draft; ``[done(id=2)]`` is a call."""
+        return not reply.text.strip() or (not reply.calls and says_stop(reply.text, self.stop_text))
 
     def _stop_reason(self, talk: _Talk) -> StopReason | None:
         if talk.stopped:

@@ -27,6 +27,7 @@ from strop.agent.policy import Policy
 from strop.refine.joints import Cut, cuts
 from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample, sample_of
 from strop.refine.tree import Fragment, Node, SearchTree
+from strop.tools.bounds import require
 from strop.tools.task import Task
 
 
@@ -53,7 +54,22 @@ class SearchConfig:
     coverage: float = 0.9
     """A node is not expanded where the policy would repeat what is known with at least this probability."""
     max_tokens: int = 256
-    """Most ids of a whole answer."""
+    """Most ids of a whole answer; ≥ 1."""
+
+    def __post_init__(self) -> None:
+        bounds = (
+            ("simulations", self.simulations >= 0, "0 or more"),
+            ("width", self.width >= 1, "at least 1"),
+            ("depth", self.depth >= 1, "at least 1"),
+            ("temperature", self.temperature >= 0, "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
+            ("c_puct", self.c_puct >= 0, "0 or more"),
+            ("root_noise", 0 <= self.root_noise <= 1, "in [0, 1]"),
+            ("root_alpha", self.root_alpha > 0, "above 0"),
+            ("coverage", 0 <= self.coverage <= 1, "in [0, 1]"),
+            ("max_tokens", self.max_tokens >= 1, "at least 1"),
+        )
+        require(self, bounds)
 
 
 def puct(child: Node, prior: float, parent_visits: int, c_puct: float) -> float:

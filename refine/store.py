@@ -23,8 +23,8 @@ from strop.refine.deficiency import Deficiency
 from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import JsonlWriter, read_json, read_jsonl, write_bytes, write_json
-from strop.tools.task import Task
+from strop.tools.files import JsonlWriter, json_text, read_json, read_jsonl, write_bytes, write_json
+from strop.tools.task import Task, digest
 
 LONGEST_NAME = 120
 """Characters of a tree file's name before a digest replaces the rest."""
@@ -70,7 +70,7 @@ class CollectionDir:
         file = self.path / "deficiencies.jsonl"
         if not file.exists():
             return {}
-        digests = {task.id: digest(task) for task in tasks}
+        digests = {task.id: digest([task]) for task in tasks}
         found: dict[str, Diagnosis] = {}
         for line, row in read_jsonl(file)[0]:
             expected = digests.get(row.get("task_id", ""))
@@ -90,14 +90,15 @@ class CollectionDir:
 
     def tree_file(self, task_id: str) -> Path:
         """Named after the task: readable, and different for different ids."""
-        name = quote(task_id, safe="")
+        name = quote(task_id, safe="", errors="surrogatepass")
         if len(name) > LONGEST_NAME:
-            name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(task_id.encode()).hexdigest()[:16]}"
+            whole = hashlib.sha256(name.encode()).hexdigest()
+            name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
         return self.path / "trees" / f"{name}.json.gz"
 
     def write_tree(self, tree: SearchTree) -> None:
         """All or nothing, and the same bytes for the same tree."""
-        text = json.dumps(tree.to_json(), ensure_ascii=False)
+        text = json_text(tree.to_json())
         write_bytes(self.tree_file(tree.task_id), gzip.compress(text.encode(), mtime=0))
 
     def read_tree(self, task_id: str) -> SearchTree:
@@ -109,17 +110,11 @@ class CollectionDir:
             raise DataError(f"not a search tree ({error}): delete it to search again", path=file) from error
 
 
-def digest(task: Task) -> str:
-    """Of everything a task says."""
-    text = json.dumps(task.to_json(), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:
     """What `CollectionDir.diagnoses` reads."""
     return {
         **diagnosis.deficiency.to_json(),
-        "task_digest": digest(task),
+        "task_digest": digest([task]),
         "attempts": [sample.to_json() for sample in diagnosis.samples],
     }
 

@@ -142,8 +142,9 @@ def _schema_problems(call: ToolCall, tool: ToolSpec) -> list[str]:
         # A registry of its own: references outside the schema fail instead of being fetched.
         validator = Draft202012Validator(schema, registry=Registry())
         errors = sorted(validator.iter_errors(dict(call.arguments)), key=lambda error: error.json_path)
-    except (SchemaError, Unresolvable, re.error, RecursionError):
-        # A schema that is itself broken rules out nothing but types: the tool's fault, not the call's.
+    except (SchemaError, Unresolvable, re.error, RecursionError, OverflowError, TypeError):
+        # A schema that is itself broken, or a number too large for its ``multipleOf``, rules out nothing but
+        # types: hardly the call's fault.
         return _type_problems(call, tool)
     own = ("required", "additionalProperties")  # said above, in words of ours
     return [_sentence(call, error) for error in errors if error.path or error.validator not in own]

@@ -36,6 +36,9 @@ class ToolSpec:
         parameters = function.get("parameters") or {"type": "object", "properties": {}}
         if not isinstance(parameters, Mapping):
             raise DataError(f"tool {function['name']!r}: 'parameters' must be an object")
+        required = parameters.get("required")
+        if isinstance(required, list | tuple) and not all(isinstance(name, str) for name in required):
+            raise DataError(f"tool {function['name']!r}: 'required' must be a list of names")
         return cls(
             name=function["name"],
             description=str(function.get("description") or ""),

@@ -6,17 +6,21 @@ the right answer is prose) and optional ``response``, ``category`` and ``source`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from strop.tools.errors import DataError
-from strop.tools.files import BadRow, read_jsonl
+from strop.tools.files import BadRow, json_text, read_jsonl
 from strop.tools.spec import ToolCall, ToolSpec
 
 Message: TypeAlias = Mapping[str, Any]
 """An OpenAI chat message: ``role``, ``content`` and, for assistants, ``tool_calls``."""
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+"""Roles a message may have; ``developer`` is rendered as ``system``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,9 @@ class Task:
                 missing = [key for key in ("id", "messages", "tools", "calls") if key not in row]
                 why = f"no {', '.join(missing)}" if missing else "a field has the wrong type"
                 raise DataError(f"not a task: {why} (want id, messages, tools, calls)")
-        if not messages or not all(isinstance(m, Mapping) and "role" in m for m in messages):
-            raise DataError(f"task {task_id!r}: 'messages' must be a non-empty list of chat messages")
+        problem = _problem_with(messages, row.get("response"))
+        if problem:
+            raise DataError(f"task {task_id!r}: {problem}")
         return cls(
             id=task_id,
             messages=tuple(messages),
@@ -76,6 +81,43 @@ class Task:
             "calls": [call.to_json() for call in gold.calls],
             "response": gold.response,
         }
+
+
+def _problem_with(messages: Sequence[Any], response: Any) -> str | None:
+    """What no policy could be asked, or trained towards."""
+    if not messages:
+        return "'messages' is empty"
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            return f"message {index} is not an object"
+        role = message.get("role")
+        if not isinstance(role, str) or role not in ROLES:
+            return f"message {index} has the role {role!r} (want {', '.join(sorted(ROLES))})"
+        if not _is_text(message.get("content")):
+            return f"message {index}: only text content can be read"
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+            return f"message {index}: 'tool_calls' must be a list of objects"
+    if response is not None and not isinstance(response, str):
+        return f"'response' must be text, got {type(response).__name__}"
+    return None
+
+
+def _is_text(content: Any) -> bool:
+    """Whether a message's content is text, text parts or nothing."""
+    if content is None or isinstance(content, str):
+        return True
+    return isinstance(content, list) and all(
+        isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in content
+    )
+
+
+def digest(tasks: Iterable[Task]) -> str:
+    """Of everything these tasks say, in their order: 16 hexadecimal digits."""
+    sha = hashlib.sha256()
+    for task in tasks:
+        sha.update(json_text(task.to_json()).encode() + b"\n")
+    return sha.hexdigest()[:16]
 
 
 def read_tasks(path: Path) -> tuple[list[Task], list[BadRow]]:

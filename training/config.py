@@ -11,8 +11,18 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from strop.agent.catalogue import load_catalogue
+from strop.refine.check import parse_refine
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
 from strop.training.dpo import DpoConfig
@@ -37,6 +47,11 @@ def _known_fields(kind: Any, value: Any, where: str = "") -> Any:
 def closed(kind: type) -> BeforeValidator:
     """Makes a dataclass in a configuration file closed to unknown keys."""
     return BeforeValidator(lambda value: _known_fields(kind, value))
+
+
+def _refine(text: str) -> str:
+    parse_refine(text)
+    return text
 
 
 class Table(BaseModel):
@@ -90,7 +105,7 @@ class BenchTable(Table):
     """BFCL categories."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """The first so many tasks of each category; none: all."""
-    refine: str = "off"
+    refine: Annotated[str, AfterValidator(_refine)] = "off"
     """``off``, ``adaptive`` or a number of rounds."""
     max_tokens: Annotated[int, Field(ge=1)] = 300
     """Most ids an answer may have."""
@@ -150,8 +165,10 @@ def read_config(path: Path) -> RoundConfig:
 
 
 def _anchored(config: RoundConfig, folder: Path) -> RoundConfig:
-    tasks = config.tasks
+    tasks, model = config.tasks, config.model
     if tasks.file is not None:
-        tasks = tasks.model_copy(update={"file": folder / tasks.file})
-    adapter = None if config.adapter is None else folder / config.adapter
-    return config.model_copy(update={"tasks": tasks, "adapter": adapter})
+        tasks = tasks.model_copy(update={"file": (folder / tasks.file).resolve()})
+    adapter = None if config.adapter is None else (folder / config.adapter).resolve()
+    if model and model not in load_catalogue() and (folder / model).exists():
+        model = str((folder / model).resolve())
+    return config.model_copy(update={"tasks": tasks, "adapter": adapter, "model": model})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from strop.tools.errors import DataError
+from strop.tools.errors import DataError, UsageError
 from strop.tools.files import BadRow, read_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolSpec
@@ -147,7 +147,7 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
             demonstrations.append(
                 SftRow.from_task(Task.from_json(row), template) if is_task else SftRow.from_json(row)
             )
-        except DataError as error:
+        except (DataError, UsageError) as error:  # a task the template or the call format cannot render
             bad.append(BadRow(line, str(error)))
     if not demonstrations:
         raise DataError(_nothing("demonstration", bad), path=path)

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strop.agent.checkpoint import fingerprint
 from strop.tools.errors import UsageError
 from strop.training.datasets import PairRow, usable
-from strop.training.job import TrainJob, digest, directory_digest
+from strop.training.job import TrainJob, digest
 from strop.training.recipe import Recipe, TrainSummary
 
 if TYPE_CHECKING:
@@ -70,9 +71,22 @@ def train_dpo(
     gives out.
     """
     config = config or DpoConfig()
-    job = TrainJob(out, _identity(model_path, pairs, config, base_adapter))
-    if job.finished:
-        return job.summary()
+    name = model_name or model_path.name
+    with TrainJob.opened(out, _identity(model_path, pairs, config, base_adapter)) as job:
+        if job.finished:
+            return job.summary()
+        return _train(job, model_path, pairs, config, base_adapter, name, on_log)
+
+
+def _train(
+    job: TrainJob,
+    model_path: Path,
+    pairs: Sequence[PairRow],
+    config: DpoConfig,
+    base_adapter: Path | None,
+    name: str,
+    on_log: OnLog | None,
+) -> TrainSummary:
     from strop.training import adapter, trainers
 
     where = adapter.hardware(config.dtype)
@@ -90,7 +104,7 @@ def train_dpo(
         job,
         replace(summary, reference_seconds=reference_seconds),
         base=model_path,
-        name=model_name or model_path.name,
+        name=name,
         profile=base_adapter,
     )
 
@@ -141,7 +155,7 @@ def _identity(
     return {
         "kind": "dpo",
         "config": asdict(config),
-        "model": directory_digest(model_path),
-        "adapter": directory_digest(base_adapter) if base_adapter else None,
+        "model": fingerprint(model_path),
+        "adapter": fingerprint(base_adapter) if base_adapter else None,
         "data": digest([pair.prompt_ids, pair.chosen_ids, pair.rejected_ids] for pair in pairs),
     }

@@ -37,7 +37,7 @@ TOOL = {
 async def greet(loaded: Loaded) -> dict[str, Any]:
     """Serve the policy on a free port, ask once, and return ``{"request", "reply", "seconds"}``.
 
-    Raises EngineError where the server answers with anything but success.
+    Raises EngineError where the server answers with anything but success, or not at all.
     """
     served = Served(
         policy=loaded.policy, refiners=lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted)
@@ -48,8 +48,13 @@ async def greet(loaded: Loaded) -> dict[str, Any]:
         "tools": [TOOL],
         "max_tokens": 200,
     }
-    async with running(create_app(served)) as url, httpx.AsyncClient(timeout=300) as client:
-        reply = await client.post(f"{url}/v1/chat/completions", json=request)
+    # Whatever proxy the environment names, it is not between this process and itself.
+    async with running(create_app(served)) as url, httpx.AsyncClient(timeout=300, trust_env=False) as client:
+        try:
+            reply = await client.post(f"{url}/v1/chat/completions", json=request)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise EngineError(f"the server did not answer its first request: {reason}") from error
     if reply.status_code != 200:
         raise EngineError(
             f"the server answered its first request with {reply.status_code}: {reply.text[:200]}"

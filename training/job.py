@@ -13,10 +13,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from strop.agent.lock import held
 from strop.tools.errors import DataError, RunError, UsageError
 from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
 from strop.training.recipe import TrainSummary
@@ -44,6 +46,14 @@ class TrainJob:
             shutil.rmtree(self.work, ignore_errors=True)
         else:
             self._begin()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, out: Path, identity: Mapping[str, Any]) -> Iterator[Self]:
+        """The job, held against other processes. Raises UsageError where one works on it, and what making
+        a job raises."""
+        with held(out.with_name(f".{out.name}.lock"), f"a training in {out}"):
+            yield cls(out, identity)
 
     @property
     def finished(self) -> bool:
@@ -140,21 +150,6 @@ def digest(items: Iterable[Any]) -> str:
     for item in items:
         sha.update(json.dumps(item).encode())
     return sha.hexdigest()
-
-
-def directory_digest(directory: Path) -> str:
-    """sha256 of a checkpoint's or adapter's configuration, and the names and sizes of its weights.
-
-    Weights themselves count by size, and an adapter's (small) by content: hashing gigabytes takes longer than
-    it is worth.
-    """
-    facts: list[Any] = []
-    for file in sorted(directory.iterdir()):
-        if (file.suffix == ".json" and file.name != SUMMARY) or file.name == "adapter_model.safetensors":
-            facts.append([file.name, hashlib.sha256(file.read_bytes()).hexdigest()])
-        elif file.suffix == ".safetensors":
-            facts.append([file.name, file.stat().st_size])
-    return digest(facts)
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:

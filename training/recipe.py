@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from strop.tools.bounds import require
 from strop.tools.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -51,26 +52,28 @@ class Recipe:
     """Recompute activations in the backward pass: a third slower, for much less memory."""
 
     def __post_init__(self) -> None:
-        for name in (
+        positive = (
             "learning_rate",
             "epochs",
             "batch_size",
             "micro_batch_size",
             "max_grad_norm",
             "save_steps",
-        ):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
+        )
+        require(self, [(name, getattr(self, name) > 0, "above 0") for name in positive])
+        bounds = (
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("rank", self.rank >= 1, "at least 1"),
+            ("alpha", self.alpha >= 1, "at least 1"),
+            ("max_length", self.max_length >= 2, "at least 2"),
+            ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
+            ("dtype", self.dtype in DTYPES, f"one of {', '.join(DTYPES)}"),
+        )
+        require(self, bounds)
         if self.batch_size % self.micro_batch_size:
             raise UsageError(
                 f"micro_batch_size {self.micro_batch_size} must divide batch_size {self.batch_size}"
             )
-        if self.rank < 1 or self.alpha < 1 or self.max_length < 2:
-            raise UsageError("rank and alpha must be at least 1, and max_length at least 2")
-        if self.dtype not in DTYPES:
-            raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
-        if not 0 <= self.warmup < 1:
-            raise UsageError(f"warmup must be in [0, 1), got {self.warmup}")
 
 
 @dataclass(frozen=True, slots=True)

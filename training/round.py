@@ -13,26 +13,25 @@ from __future__ import annotations
 import ctypes
 import gc
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from strop.agent.answer import Answerer
-from strop.agent.bench import Case, Summary, read_answers, run_bench
+from strop.agent.bench import Case, read_answers, run_bench
 from strop.agent.compare import Comparison, compare
 from strop.agent.engines.base import Sampling
-from strop.agent.loading import PolicySource
+from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect
-from strop.tools.bfcl import load_suite
+from strop.tools.bfcl import BfclSuite, load_suite
 from strop.tools.case import JudgedCase
 from strop.tools.errors import RunError
-from strop.tools.files import write_json, write_jsonl
-from strop.tools.task import Task, read_tasks, tasks_to_rows
+from strop.tools.files import file_digest, write_json, write_jsonl
+from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
 from strop.training.datasets import read_pairs
 from strop.training.dpo import train_dpo
@@ -41,6 +40,13 @@ from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
 from strop.training.synth import synthesise
 from strop.training.workbench import Workbench
+
+NOTHING_TO_LEARN: Mapping[str, Any] = {
+    "accepted": False,
+    "reason": "refused: no preference pair came of the tasks (solved already, or stopped by the gate), so "
+    "that nothing was trained",
+}
+"""The row of ``decision.json`` where a round ends for want of pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,15 @@ class Rounds:
         """Run what is not done yet; returns the report's path."""
         config = self._config
         self._run.begin(config.model_dump(mode="json"))
-        start = stage_key("model", [config.model, str(config.adapter), config.engine.model_dump()])
-        policy = Accepted(config.adapter, start)
+        # What is wrong with the tasks or the benchmark is told before anything slow begins.
+        train_on, held_out = self._tasks()
+        suite = load_suite(config.bench.categories, limit=config.bench.limit)
+        weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
+        policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.model_dump()]))
         try:
             await self._serve(policy)
-            train_on, held_out = self._tasks()
             for number in range(1, config.rounds + 1):
-                trained = await self._round(number, policy, train_on, held_out)
+                trained = await self._round(number, policy, suite, train_on, held_out)
                 if trained is None:
                     break
                 policy = trained
@@ -85,19 +93,25 @@ class Rounds:
         return render_report(self._run.path)
 
     async def _round(
-        self, number: int, policy: Accepted, train_on: list[Task], held_out: list[Task]
+        self, number: int, policy: Accepted, suite: BfclSuite, train_on: list[Task], held_out: list[Task]
     ) -> Accepted | None:
         """One round; the new policy where it was accepted, else None."""
-        await self._evaluate(number, "before", policy, held_out)
-        pairs, key = await self._collect(number, policy, train_on)
-        trained = await self._train(number, policy, pairs, key)
-        await self._evaluate(number, "after", trained, held_out)
         folder = self._folder(number)
+        await self._evaluate(number, "before", policy, suite, held_out)
+        pairs, key = await self._collect(number, policy, train_on)
+        if not pairs.stat().st_size:
+            self._decided(number, NOTHING_TO_LEARN)
+            return None
+        trained = await self._train(number, policy, pairs, key)
+        await self._evaluate(number, "after", trained, suite, held_out)
         comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
         decision = decide(comparison, self._config.accept)
-        write_json(folder / "decision.json", decision)
-        self._run.event("decided", f"{number}.decide", **decision)
+        self._decided(number, decision)
         return trained if decision["accepted"] else None
+
+    def _decided(self, number: int, decision: Mapping[str, Any]) -> None:
+        write_json(self._folder(number) / "decision.json", decision)
+        self._run.event("decided", f"{number}.decide", **decision)
 
     async def _serve(self, policy: Accepted) -> None:
         """Put the server in front of the engine and get a tool call through it, as a client would."""
@@ -111,8 +125,8 @@ class Rounds:
         """Tasks to train on and tasks held out, written once and read back ever after."""
         settings, seed = self._config.tasks, self._config.seed
         folder = self._run.path / "tasks"
-        content = settings.file.read_bytes().hex() if settings.file else None
-        key = stage_key("tasks", [settings.model_dump(mode="json"), seed, content])
+        content = file_digest(settings.file) if settings.file else None
+        key = stage_key("tasks", [settings.model_dump(mode="json", exclude={"file"}), seed, content])
         if self._todo("tasks", key, "tasks to train on, and held-out ones"):
             with self._run.stage("tasks", key, folder):
                 tasks = self._source_tasks()
@@ -131,32 +145,32 @@ class Rounds:
             self._run.event("row_skipped", "tasks", line=row.line, reason=row.reason)
         return tasks
 
-    async def _evaluate(self, number: int, when: str, policy: Accepted, held_out: list[Task]) -> None:
+    async def _evaluate(
+        self, number: int, when: str, policy: Accepted, suite: BfclSuite, held_out: list[Task]
+    ) -> None:
         """Measure a policy on the benchmark and on the held-out tasks."""
-        table = self._config.bench
         stage = f"{number}.{when}"
         folders = self._folder(number) / when, self._folder(number) / f"held_out_{when}"
-        key = stage_key(stage, [table.model_dump(mode="json"), [task.id for task in held_out]], policy.key)
+        table = self._config.bench.model_dump(mode="json", exclude={"concurrency"})
+        key = stage_key(stage, [table, suite.version, digest(held_out)], policy.key)
         if not self._todo(stage, key, f"round {number}: benchmark {when} training"):
             return
-        suite = load_suite(table.categories, limit=table.limit)
         with self._run.stage(stage, key, *folders):
             loaded = await self._bench.policy(policy.adapter)
-            answerer = answerer_for(loaded.policy, loaded.profile, table.refine)
-            await self._ask(suite.cases, answerer, folders[0], "bfcl", suite.version)
-            await self._ask([JudgedCase(task) for task in held_out], answerer, folders[1], "held-out", "")
+            await self._ask(suite.cases, loaded, folders[0], "bfcl", suite.version)
+            cases = [JudgedCase(task) for task in held_out]
+            await self._ask(cases, loaded, folders[1], "held-out", digest(held_out))
 
-    async def _ask(
-        self, cases: Sequence[Case], answerer: Answerer, out: Path, suite: str, version: str
-    ) -> Summary:
+    async def _ask(self, cases: Sequence[Case], loaded: Loaded, out: Path, suite: str, version: str) -> None:
         table = self._config.bench
-        return await run_bench(
+        await run_bench(
             cases,
-            answerer,
+            answerer_for(loaded.policy, loaded.profile, table.refine),
             out,
             suite=suite,
             version=version,
             refine=table.refine,
+            asked=known_by(loaded.policy),
             sampling=Sampling(max_tokens=table.max_tokens),
             concurrency=table.concurrency,
         )
@@ -165,10 +179,11 @@ class Rounds:
         """Deficiencies, trees and pairs; returns the pairs' file and the stage's key."""
         folder = self._folder(number) / "collect"
         settings = self._config.collect
-        rows = tasks_to_rows(tasks)
-        key = stage_key(f"{number}.collect", [asdict(settings), rows], policy.key)
-        if self._todo(f"{number}.collect", key, f"round {number}: deficiencies, search, preference pairs"):
-            with self._run.stage(f"{number}.collect", key, folder):
+        stage, asked = f"{number}.collect", digest(tasks)
+        key = stage_key(stage, [asdict(replace(settings, concurrency=1)), asked], policy.key)
+        sampled = stage_key(stage, [settings.sampled_with(), asked], policy.key)
+        if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs"):
+            with self._run.stage(stage, key, folder, kept_by=sampled):
                 loaded = await self._bench.policy(policy.adapter)
                 await collect(tasks, loaded.policy, settings, folder)
         return folder / "pairs.jsonl", key

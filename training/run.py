@@ -65,14 +65,18 @@ class RunDirectory:
         return marker.exists() and read_json(marker)["key"] == key
 
     @contextmanager
-    def stage(self, stage: str, key: str, *outputs: Path) -> Iterator[None]:
-        """Carry out a stage: what an attempt under another key left in `outputs` is removed first."""
+    def stage(self, stage: str, key: str, *outputs: Path, kept_by: str | None = None) -> Iterator[None]:
+        """Carry out a stage: what an attempt under another key left in `outputs` is removed first.
+
+        `kept_by` takes the key's place in that comparison, for a stage whose files do not depend on all of
+        its settings.
+        """
         attempt = self._marker(stage).with_suffix(".started")
-        if attempt.exists() and attempt.read_text() != key:
+        if attempt.exists() and attempt.read_text() != (kept_by or key):
             for output in outputs:
                 shutil.rmtree(output, ignore_errors=True)
         self._marker(stage).unlink(missing_ok=True)
-        write_text(attempt, key)
+        write_text(attempt, kept_by or key)
         self.event("stage_start", stage)
         began = time.monotonic()
         try:

@@ -5,7 +5,8 @@ Nothing here fails on a run that is unfinished. A file that cannot be read is na
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,7 @@ def read_run(path: Path) -> RunView:
     view.serve = reader.one(path / "serve.json")
     view.events = reader.many(path / "events.jsonl")
     view.stages = tuple(_stages(view.events))
-    folders = [folder for folder in (path / "rounds").glob("*") if folder.name.isdigit()]
-    view.rounds = tuple(
-        _round(folder, reader) for folder in sorted(folders, key=lambda folder: int(folder.name))
-    )
+    view.rounds = tuple(_rounds(path / "rounds", reader))
     for name in ("train", "held_out"):
         view.tasks |= {str(row.get("id")): row for row in reader.many(path / "tasks" / f"{name}.jsonl")}
     return view
@@ -204,6 +202,17 @@ class _Reader:
             return ()
         self._notes.extend(f"{path}:{row.line}: {row.reason}" for row in bad)
         return tuple(row for _, row in rows)
+
+
+def _rounds(folder: Path, reader: _Reader) -> Iterator[RoundView]:
+    """Rounds in order, up to the first that was not accepted: what lies beyond is of an earlier start."""
+    for number in itertools.count(1):
+        if not (folder / str(number)).is_dir():
+            return
+        view = _round(folder / str(number), reader)
+        yield view
+        if not view.decision.get("accepted"):
+            return
 
 
 def _round(folder: Path, reader: _Reader) -> RoundView:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strop.agent.checkpoint import fingerprint
 from strop.training.datasets import SftRow, usable
-from strop.training.job import TrainJob, digest, directory_digest
+from strop.training.job import TrainJob, digest
 from strop.training.recipe import Recipe, TrainSummary
 
 if TYPE_CHECKING:
@@ -39,9 +40,22 @@ def train_sft(
 ) -> TrainSummary:
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`."""
     config = config or SftConfig()
-    job = TrainJob(out, _identity(model_path, rows, config, base_adapter))
-    if job.finished:
-        return job.summary()
+    name = model_name or model_path.name
+    with TrainJob.opened(out, _identity(model_path, rows, config, base_adapter)) as job:
+        if job.finished:
+            return job.summary()
+        return _train(job, model_path, rows, config, base_adapter, name, on_log)
+
+
+def _train(
+    job: TrainJob,
+    model_path: Path,
+    rows: Sequence[SftRow],
+    config: SftConfig,
+    base_adapter: Path | None,
+    name: str,
+    on_log: OnLog | None,
+) -> TrainSummary:
     from strop.training import adapter, trainers
 
     where = adapter.hardware(config.dtype)
@@ -52,9 +66,7 @@ def train_sft(
         shared = trainers.share_prefixes(trainer, config)
     start = trainers.fit(trainer, job, on_log)
     summary = trainers.summary(trainer, job, where, shared=shared, start=start, refused=refused)
-    return trainers.finish(
-        trainer, job, summary, base=model_path, name=model_name or model_path.name, profile=base_adapter
-    )
+    return trainers.finish(trainer, job, summary, base=model_path, name=name, profile=base_adapter)
 
 
 def demonstration_trainer(
@@ -89,7 +101,7 @@ def _identity(
     return {
         "kind": "sft",
         "config": asdict(config),
-        "model": directory_digest(model_path),
-        "adapter": directory_digest(base_adapter) if base_adapter else None,
+        "model": fingerprint(model_path),
+        "adapter": fingerprint(base_adapter) if base_adapter else None,
         "data": digest([row.prompt_ids, row.answer_ids] for row in rows),
     }

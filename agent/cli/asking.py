@@ -31,25 +31,35 @@ class Asked:
         return self.model if self.adapter is None else f"{self.model}+{self.adapter.resolve().name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Somebody to ask."""
+
+    answerer: Answerer
+    known_by: dict[str, str]
+    """What tells the answerer from others of its name, for `run_bench`."""
+
+
 @asynccontextmanager
-async def opened_answerer(asked: Asked) -> AsyncIterator[Answerer]:
+async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
     """Raises UsageError for options that contradict each other, and what loading a policy raises."""
     refine_word(asked.refine)
     if asked.endpoint is not None:
         if asked.adapter is not None or asked.engine != "auto":
             raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
-        from strop.agent.remote import RemoteChat
+        from strop.agent.remote import RemoteChat, chat_url
 
         async with RemoteChat(
             asked.endpoint, asked.model, api_key=asked.api_key, refine=asked.refine
         ) as remote:
-            yield remote
+            yield Opened(remote, {"endpoint": chat_url(asked.endpoint)})
         return
-    from strop.agent.loading import PolicySource, load_policy
+    from strop.agent.loading import PolicySource, known_by, load_policy
     from strop.refine.choice import answerer_for
 
     source = PolicySource(
         asked.model, asked.adapter, asked.engine, asked.max_model_len, engine_args(asked.engine_flags)
     )
     async with load_policy(source) as loaded:
-        yield answerer_for(loaded.policy, loaded.profile, asked.refine)
+        answerer = answerer_for(loaded.policy, loaded.profile, asked.refine)
+        yield Opened(answerer, known_by(loaded.policy))

@@ -91,10 +91,12 @@ def tasks(
     """Tasks of your own, in the form `strop collect` reads."""
     from strop.agent.cli.parsing import read_tasks_aloud
     from strop.tools.case import JudgedCase
+    from strop.tools.task import digest
 
-    cases = [JudgedCase(task) for task in read_tasks_aloud(file)]
+    read = read_tasks_aloud(file)
+    cases = [JudgedCase(task) for task in read]
     asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg)
-    _run(asked, cases, out, file.name, "", max_tokens, concurrency)
+    _run(asked, cases, out, file.name, digest(read), max_tokens, concurrency)
 
 
 def _run(
@@ -113,15 +115,16 @@ def _run(
     from strop.agent.engines.base import Sampling
 
     async def ask() -> Summary:
-        async with opened_answerer(asked) as answerer:
+        async with opened_answerer(asked) as opened:
             return await run_bench(
                 cases,
-                answerer,
+                opened.answerer,
                 out,
                 suite=suite,
                 version=version,
                 model=asked.label,
                 refine=asked.refine,
+                asked=opened.known_by,
                 sampling=Sampling(max_tokens=max_tokens),
                 concurrency=concurrency,
             )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import typer
 
+from strop.agent.answer import MAX_ROUNDS
 from strop.tools.errors import UsageError
 from strop.tools.task import Task, read_tasks
 
@@ -36,9 +37,11 @@ def refine_word(text: str) -> Literal["off", "adaptive"] | int:
     """``off``, ``adaptive`` or a number of rounds. Raises UsageError for anything else."""
     if text in ("off", "adaptive"):
         return "off" if text == "off" else "adaptive"
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if text in map(str, range(1, MAX_ROUNDS + 1)):
         return int(text)
-    raise UsageError(f"--refine wants off, adaptive or a number of rounds above 0, got {text!r}")
+    raise UsageError(
+        f"--refine wants off, adaptive or a number of rounds from 1 to {MAX_ROUNDS}, got {text!r}"
+    )
 
 
 def read_tasks_aloud(path: Path) -> list[Task]:

@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from strop.training.run_view import RoundView
+
 
 def round_(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to run.")],
@@ -26,33 +28,31 @@ def round_(
     from strop.training.config import read_config
     from strop.training.round import Rounds
     from strop.training.run import RunDirectory
+    from strop.training.run_view import read_run
 
     settings = read_config(config)
     path = run_dir or Path("runs") / config.stem
     console = Console(stderr=True)
     with RunDirectory(path, resume=resume) as run:
         page = asyncio.run(Rounds(settings, run, console).execute())
-    for folder in sorted(path.glob("rounds/*"), key=lambda each: int(each.name)):
-        _show(folder, console)
+    for one in read_run(path).rounds:
+        _show(one, console)
     typer.echo(page)
 
 
-def _show(folder: Path, console: Console) -> None:
+def _show(one: RoundView, console: Console) -> None:
     """One round's scores, before and after, as the report has them."""
     from rich.table import Table
 
-    from strop.tools.files import read_json
+    from strop.training.run_view import score_lines
 
-    table = Table("suite", "category", "before", "after", title=f"round {folder.name}")
-    for before_name, after_name in (("before", "after"), ("held_out_before", "held_out_after")):
-        before, after = (read_json(folder / name / "summary.json") for name in (before_name, after_name))
-        for category, was in before["categories"].items():
-            now = after["categories"][category]
-            table.add_row(
-                before["suite"], category, *(f"{one['correct']}/{one['total']}" for one in (was, now))
-            )
+    table = Table("suite", "category", "before", "after", title=f"round {one.number}")
+    for before, after in ((one.before, one.after), (one.held_before, one.held_after)):
+        for line in score_lines(before, after):
+            scores = (f"{it.correct}/{it.total}" if it else "–" for it in (line.before, line.after))
+            table.add_row(str(before.summary.get("suite", "")), line.name, *scores)
     console.print(table)
-    console.print(read_json(folder / "decision.json")["reason"])
+    console.print(one.decision.get("reason", "not decided"))
 
 
 def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")]) -> None:

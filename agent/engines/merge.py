@@ -1,7 +1,7 @@
 """A LoRA adapter folded into its model: one checkpoint, as fast as the model alone.
 
 vLLM's LoRA kernels make the CPU build several times slower, so there an adapter is merged once and kept below
-the cache directory, keyed by the bytes of the adapter and the path of the model. Merging needs the model in
+the cache directory, keyed by what is in both. Merging needs the model in
 memory, so it happens in a process of its own (``python -m strop.agent.engines.merge MODEL ADAPTER OUT``) that
 gives everything back when it ends.
 """
@@ -9,14 +9,15 @@ gives everything back when it ends.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from strop.tools.errors import DataError, ModelError
+from strop.agent.checkpoint import fingerprint
+from strop.agent.lock import exclusive
+from strop.tools.errors import DataError, ModelError, RunError
 from strop.tools.files import read_json
 
 KEPT = 2
@@ -44,31 +45,28 @@ def adapter_rank(adapter: Path) -> int:
 async def merged_checkpoint(model: Path, adapter: Path, cache: Path) -> Path:
     """The checkpoint directory of `adapter` merged into `model` in float32, made where it does not exist yet.
 
-    Safe against kills and against two processes merging at once: the directory appears whole. Raises
-    ModelError where the two do not fit together.
+    Safe against kills and against two processes merging at once: the directory appears whole, and what a
+    kill left unfinished is deleted by the next. Raises ModelError where the two do not fit together, RunError
+    where the disk refuses.
     """
     require_adapter(adapter)
-    merged = cache / _key(model, adapter)
-    if not merged.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=cache, prefix=".merging-"))
-        try:
-            await _merge_in_subprocess(model, adapter, scratch)
-            if not merged.is_dir():  # else another process was faster
-                scratch.rename(merged)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    os.utime(merged)
-    _forget_old(cache)
+    merged = cache / f"{fingerprint(model)}-{fingerprint(adapter)}"
+    try:
+        with exclusive(cache / "merging.lock"):
+            for unfinished in cache.glob(".merging-*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            if not merged.is_dir():
+                scratch = Path(tempfile.mkdtemp(dir=cache, prefix=".merging-"))
+                try:
+                    await _merge_in_subprocess(model, adapter, scratch)
+                    scratch.rename(merged)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+            os.utime(merged)
+            _forget_old(cache)
+    except OSError as error:
+        raise RunError(f"cannot write below {cache}: {error.strerror or error}") from error
     return merged
-
-
-def _key(model: Path, adapter: Path) -> str:
-    digest = hashlib.sha256(str(model.resolve()).encode())
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        with (adapter / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:32]
 
 
 async def _merge_in_subprocess(model: Path, adapter: Path, out: Path) -> None:

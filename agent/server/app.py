@@ -21,6 +21,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from strop.agent.server import errors
 from strop.agent.server.answering import Answering, Settled
@@ -92,7 +93,10 @@ def _own_routes(served: Served, metrics: Metrics, pulse: Pulse) -> APIRouter:
 
 
 async def _chat(request: Request, served: Served, metrics: Metrics, pulse: Pulse) -> Response:
-    body = read_request(await read_object(request, served.max_body_bytes))
+    try:
+        body = read_request(await read_object(request, served.max_body_bytes))
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_LEFT)
     if body.model is not None:
         _check_model(body.model, served)
     question = question_of(body, served.sampling, served.refine)

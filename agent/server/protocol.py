@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from strop.agent.answer import MAX_ROUNDS
 from strop.agent.engines.base import Sampling
 from strop.agent.server.body import parse
 from strop.agent.server.errors import of_validation, refused
@@ -22,9 +23,6 @@ from strop.tools.task import Task
 
 RefineSetting: TypeAlias = Literal["off", "adaptive"] | int
 """No refinement, as much as pays, or at most N check turns."""
-
-MAX_ROUNDS: Final = 16
-"""Most check turns a request may ask for."""
 
 IGNORED: Final = frozenset(
     {

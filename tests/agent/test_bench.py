@@ -155,6 +155,7 @@ async def test_a_broken_row_in_the_middle_is_named(tmp_path: Path) -> None:
         ({"refine": "adaptive"}, "refine"),
         ({"model": "another"}, "model"),
         ({"version": "2"}, "version"),
+        ({"asked": {"weights": "others"}}, "weights"),
         ({"sampling": Sampling(temperature=1.0)}, "sampling.temperature"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def kill_in(stage: str, config: Path, run: Path) -> None:
     process.wait()
 
 
+def trees_of(folder: Path) -> dict[str, int]:
+    """When each search tree of a round was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "collect/trees").iterdir()}
+
+
 @pytest.mark.timeout(900)
 def test_a_run_killed_in_every_stage_ends_and_repeats_nothing(tmp_path: Path) -> None:
     config, run = tmp_path / "config.toml", tmp_path / "run"
@@ -102,6 +108,18 @@ def test_a_run_killed_in_every_stage_ends_and_repeats_nothing(tmp_path: Path) ->
     assert (folder / "train/adapter/adapter_config.json").exists()
     page = (run / "report.html").read_text()
     assert decision["reason"].split(":")[0] in page
+
+    # A gate that lets nothing through: nothing is sampled or searched again, and nothing trained.
+    trees = trees_of(folder)
+    strict = tmp_path / "strict.toml"
+    strict.write_text(f"{CONFIG}\n[collect.gate]\nmax_length = 2\n")
+    shutil.copytree(run, tmp_path / "strict")
+    assert start(strict, tmp_path / "strict").wait() == 0, (tmp_path / "log.txt").read_text()[-2000:]
+    folder = tmp_path / "strict/rounds/1"
+    assert "no preference pair" in (tmp_path / "strict/report.html").read_text()
+    assert not json.loads((folder / "decision.json").read_text())["accepted"]
+    assert trees_of(folder) == trees
+    folder = run / "rounds/1"
 
     # Nothing is left to do: the same command only reads.
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}

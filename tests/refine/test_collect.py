@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import signal
@@ -24,7 +25,7 @@ from strop.refine.store import CollectionDir
 from strop.refine.tree import SearchTree, violations
 from strop.tools.errors import DataError, EngineError, UsageError
 from strop.tools.task import Task
-from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, policy
+from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, call, policy
 
 CONFIG = CollectConfig(samples=6, search=SearchConfig(simulations=4, max_tokens=400), concurrency=2)
 
@@ -98,6 +99,10 @@ async def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path: Path) -> N
         await collected(tmp_path, replace(CONFIG, temperature=0.5))
     with pytest.raises(UsageError, match=r"other settings \(.*model differ\)"):
         await collected(tmp_path, model="another")
+    trained = policy(WORLD)
+    trained.weights = "of another adapter"
+    with pytest.raises(UsageError, match=r"other settings \(weights differ\)"):
+        await collect(TASKS, trained, CONFIG, tmp_path)
     changed = Task.from_json({**SIMPLE.to_json(), "calls": []})
     with pytest.raises(UsageError, match="task 'simple' has changed"):
         await collect([changed], policy(WORLD), CONFIG, tmp_path)
@@ -119,6 +124,49 @@ async def test_a_task_that_does_not_fit_or_has_no_gold_is_counted(tmp_path: Path
     room = len(policy(WORLD).prompt_ids(BOTH))
     summary = await collect([SIMPLE, BOTH, live], policy(WORLD, context_length=room), CONFIG, tmp_path)
     assert summary.deficiencies["all"]["selection"] == {"no_gold": 1, "no_room": 1, "unsolved": 1}
+
+
+async def test_gold_that_cannot_be_written_costs_its_task_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = Task.from_json({**BOTH.to_json(), "calls": [call("get_weather", city=float("nan"))]})
+    summary = await collect([odd, SIMPLE], policy(WORLD), CONFIG, tmp_path)
+    assert summary.by_category == {"simple": 2}
+    assert "task 'dir/both': its gold cannot be preferred" in capsys.readouterr().err
+
+
+async def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
+    slow = policy(WORLD, latency=0.01)
+    first = asyncio.create_task(collect(TASKS, slow, CONFIG, tmp_path))
+    while not (tmp_path / "settings.json").exists():
+        await asyncio.sleep(0.001)
+    with pytest.raises(UsageError, match="another process is running a collection"):
+        await collected(tmp_path)
+    await first
+    assert not list(tmp_path.glob(".*"))
+
+
+async def test_a_row_cut_off_by_a_kill_is_sampled_again(tmp_path: Path) -> None:
+    await collected(tmp_path)
+    file = tmp_path / "deficiencies.jsonl"
+    file.write_bytes(file.read_bytes().rstrip(b"\n"))
+    await collected(tmp_path)
+    assert len(rows(file)) == len(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [
+        (CollectConfig, {"concurrency": 0}),
+        (CollectConfig, {"samples": 0}),
+        (SearchConfig, {"root_alpha": 0.0}),
+        (SearchConfig, {"width": 0}),
+        (GateConfig, {"per_task": -1}),
+    ],
+)
+def test_settings_out_of_range_are_named(table: Any, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        table(**wrong)
 
 
 async def test_a_broken_tree_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strop.agent.answer import Answer, StopReason
+from strop.agent.answer import MAX_ROUNDS, Answer, StopReason
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import STOP_ID, ScriptedEngine, ScriptedTemplate, last_turn
 from strop.agent.policy import Policy
@@ -68,6 +68,14 @@ async def test_stops(lines: list[str], reason: StopReason, rounds: int, kept: st
     assert (answer.stop_reason, answer.rounds) == (reason, rounds)
     assert answer.final.text == kept
     assert answer.final in answer.drafts
+
+
+async def test_a_call_that_begins_with_the_stop_text_is_a_draft() -> None:
+    first, second = "[done(id=1)]", "[done(id=2)]"
+    policy = Policy(ScriptedEngine(Reciter([first, second, "DONE"])), ScriptedTemplate("pythonic"))
+    answer = await Refiner(policy).answer(SIMPLE, Sampling(max_tokens=500))
+    assert [draft.text for draft in answer.drafts] == [first, second]
+    assert answer.stop_reason is StopReason.STOP_TOKEN
 
 
 async def test_equal_calls_written_differently_are_equal_and_the_earlier_is_kept() -> None:
@@ -156,7 +164,7 @@ def test_settings_are_read(text: str, setting: RefineSetting) -> None:
     assert parse_refine(text) == setting
 
 
-@given(st.integers(1, 99))
+@given(st.integers(1, MAX_ROUNDS))
 def test_rounds_are_read_and_written(rounds: int) -> None:
     assert parse_refine(str(rounds)) == RefineSetting(rounds, adaptive=False)
     assert str(parse_refine(str(rounds))) == str(rounds)

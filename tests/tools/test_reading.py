@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from strop.tools.formats import Reading, read_calls
+from strop.tools.formats import FORMATS, Reading, read_calls
 from strop.tools.spec import ToolCall
 
 F = ToolCall("f", {"a": 1})
@@ -219,6 +219,19 @@ def test_what_looks_like_a_call_and_cannot_be_read_is_a_problem(text: str) -> No
 )
 def test_prose_is_content_without_a_problem(text: str) -> None:
     assert read_calls(text) == Reading((), text.strip() or None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"type": "Feature", "properties": {"name": "well"}, "geometry": {"type": "Point"}},
+        {"type": "object", "properties": {"camera": {"type": "string"}}, "required": ["camera"]},
+    ],
+)
+@pytest.mark.parametrize("name", FORMATS)
+def test_arguments_may_look_like_a_schema(name: str, arguments: dict[str, Any]) -> None:
+    call = ToolCall("map.add_feature", arguments)
+    assert read_calls(FORMATS[name].render([call]), preferred=name).calls == (call,)
 
 
 @pytest.mark.parametrize("preferred", ["fenced_json", "hermes", "bare_json", "pythonic"])

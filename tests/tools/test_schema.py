@@ -154,6 +154,11 @@ def test_validation_never_raises(arguments: dict[str, Any], schema: Any) -> None
     )
 
 
+def test_a_number_too_large_to_divide_is_no_crash() -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "number", "multipleOf": 0.01}}}
+    assert validate_call(ToolCall("f", {"to": 10**309}), [ToolSpec("f", "", schema)]) == []
+
+
 @given(json_values())
 def test_a_value_fits_no_restriction(value: Any) -> None:
     assert fits_type(value, {})

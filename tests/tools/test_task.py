@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strop.tools.errors import DataError
 from strop.tools.files import write_jsonl
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.task import Gold, Task, read_tasks, tasks_to_rows
+from strop.tools.task import Gold, Task, digest, read_tasks, tasks_to_rows
 from tests.tools.strategies import calls, json_values, texts
 
 ROW: dict[str, Any] = {
@@ -54,9 +54,15 @@ def test_the_smallest_row() -> None:
         ({"calls": ..., "tools": ...}, "no tools, calls"),
         ({"id": 3}, "wrong type"),
         ({"messages": "hi"}, "wrong type"),
-        ({"messages": []}, "non-empty list"),
-        ({"messages": ["hi"]}, "non-empty list"),
-        ({"messages": [{"content": "hi"}]}, "non-empty list"),
+        ({"messages": []}, "'messages' is empty"),
+        ({"messages": ["hi"]}, "message 0 is not an object"),
+        ({"messages": [{"content": "hi"}]}, "role None"),
+        ({"messages": [{"role": [], "content": "hi"}]}, r"role \[\]"),
+        ({"messages": [{"role": "function", "content": "hi"}]}, "role 'function'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only text"),
+        ({"messages": [{"role": "assistant", "tool_calls": "f"}]}, "'tool_calls' must be"),
+        ({"response": 5}, "'response' must be text"),
+        ({"tools": [{"name": "f", "parameters": {"required": [{}]}}]}, "'required' must be a list of names"),
         ({"tools": ["f"]}, "a tool needs"),
         ({"calls": ["f()"]}, "a call needs"),
         ({"calls": [{"name": "f", "arguments": "{"}]}, "arguments are not JSON"),
@@ -100,3 +106,10 @@ def test_a_file_without_tasks_is_refused_with_its_first_problem(tmp_path: Path) 
         read_tasks(path)
     with pytest.raises(DataError, match="cannot be read"):
         read_tasks(tmp_path / "none.jsonl")
+
+
+def test_a_digest_follows_everything_a_task_says_and_can_hold_any_text() -> None:
+    task = Task.from_json(ROW)
+    others = [Task.from_json({**ROW, "calls": []}), Task.from_json({**ROW, "id": "half \ud83d"})]
+    assert len({digest([task]), *(digest([other]) for other in others), digest([task, *others])}) == 4
+    assert digest([Task.from_json(task.to_json())]) == digest([task])

@@ -90,7 +90,7 @@ def test_demonstrations_come_from_tasks_or_ids(tmp_path: Path) -> None:
     ]
     assert [(row.line, row.reason) for row in bad] == [
         (4, "task 'nothing': no calls and no response to train on"),
-        (5, "task 't': 'messages' must be a non-empty list of chat messages"),
+        (5, "task 't': 'messages' is empty"),
     ]
 
 

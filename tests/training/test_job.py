@@ -8,7 +8,7 @@ import pytest
 
 from strop.tools.errors import UsageError
 from strop.tools.files import write_jsonl
-from strop.training.job import TrainJob, directory_digest, mark_whole
+from strop.training.job import TrainJob, mark_whole
 from strop.training.recipe import Recipe, Refused, TrainSummary
 
 SUMMARY = TrainSummary(
@@ -80,14 +80,6 @@ def test_a_finished_job_is_known_again_and_protected(tmp_path: Path) -> None:
     assert again.summary().adapter == tmp_path / "out"
     with pytest.raises(UsageError, match="holds something else already"):
         TrainJob(tmp_path / "out", {"seed": 2})
-
-
-def test_the_digest_follows_configuration_and_weights(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"one")
-    before = directory_digest(tmp_path)
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"two")
-    assert directory_digest(tmp_path) != before
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,18 @@ def test_output_made_under_another_key_is_removed_first(tmp_path: Path) -> None:
             assert not out.exists()
 
 
+def test_output_that_a_change_leaves_valid_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with RunDirectory(tmp_path, resume=False) as run:
+        with run.stage("collect", "gate one", out, kept_by="samples"):
+            out.mkdir()
+        assert not run.is_done("collect", "gate two")
+        with run.stage("collect", "gate two", out, kept_by="samples"):
+            assert out.exists()
+        with run.stage("collect", "gate two", out, kept_by="other samples"):
+            assert not out.exists()
+
+
 def test_a_run_is_gone_on_with_only_when_asked(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, resume=False) as run:
         run.begin({"model": "m"})

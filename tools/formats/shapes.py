@@ -6,8 +6,9 @@ In this order an object is a call if it has
    ``function``, ``tool``, ``tool_name`` or ``function_name`` (recorded as repairs);
 3. such an object under ``function`` (OpenAI's form), or a list of them under ``tool_calls``.
 Arguments are an object, an object's JSON text, or null for none (the last two are repairs). A tool's
-description repeated by the model (``description``, or a schema in the place of arguments) is data, and so is
-an object whose ``parameters`` (``args``…) are none; whose ``arguments`` are none, it is a broken call.
+description repeated by the model is data: ``description`` beside ``parameters``, or a schema in their place
+(both where the key is ``arguments``, for what is given there may well look like a schema). So is an object
+whose ``parameters`` (``args``…) are none; whose ``arguments`` are none, it is a broken call.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _call_of(value: Mapping[str, Any], text: str, repairs: Repairs) -> ToolCall 
         return call
     name_key = next((key for key in NAME_KEYS if key in value), None)
     arguments_key = next((key for key in ARGUMENT_KEYS if key in value), None)
-    if name_key is None or arguments_key is None or _is_description(value, value[arguments_key]):
+    if name_key is None or arguments_key is None or _is_description(value, arguments_key):
         return None
     name = value[name_key]
     if not isinstance(name, str) or not name.strip():
@@ -106,10 +107,17 @@ def _parsed(text: str, repairs: Repairs) -> Any:
     return value
 
 
-def _is_description(value: Mapping[str, Any], arguments: Any) -> bool:
+def _is_description(value: Mapping[str, Any], arguments_key: str) -> bool:
     """Whether this is a tool's own description, with a JSON Schema where a call has its arguments."""
-    if "description" in value and "arguments" not in value:
-        return True
-    return isinstance(arguments, dict) and (
-        isinstance(arguments.get("properties"), dict) and isinstance(arguments.get("type"), str)
+    described, schema = "description" in value, _is_schema(value[arguments_key])
+    return described and schema if arguments_key == "arguments" else described or schema
+
+
+def _is_schema(value: Any) -> bool:
+    """Whether `value` is the JSON Schema of an object with its properties."""
+    return (
+        isinstance(value, dict)
+        and value.get("type") == "object"
+        and isinstance(value.get("properties"), dict)
+        and all(isinstance(schema, dict) for schema in value["properties"].values())
     )

@@ -43,6 +43,7 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
             2,
             "--endpoint",
         ),
+        (["serve", "--refine", "500"], 2, "from 1 to 16"),
         (["nonsense"], 2, "nonsense"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -71,6 +72,28 @@ def test_a_broken_line_in_the_middle_is_named_and_the_rest_is_used(tmp_path: Pat
     assert "tasks.jsonl:2: skipped: not JSON" in text
     assert "tasks.jsonl:4: skipped" in text
     assert "messages" in text
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ('[tasks]\nfile = "nowhere.jsonl"', "nowhere.jsonl: cannot be read"),
+        ('[tasks]\nfile = "."', "cannot be read"),
+        ("[tasks]\nsynthesise = 50\n[bench]\ncategories = ['nonsense']", "nonsense"),
+        ("[tasks]\nsynthesise = 50\n[bench]\nrefine = 'often'", "refine"),
+        ("[tasks]\nsynthesise = 50\n[collect]\nconcurrency = 0", "concurrency"),
+        ("model = 'nowhere'\n[tasks]\nsynthesise = 50", "unknown model"),
+    ],
+)
+def test_what_is_wrong_with_a_round_is_told_before_an_engine_starts(
+    toml: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.toml").write_text(toml)
+    code, text = strop("round", "c.toml", cwd=tmp_path)
+    assert code in (1, 2)
+    assert says in text
+    assert "Traceback" not in text
+    assert "engine" not in text
 
 
 def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -298,3 +298,25 @@ def test_no_body_makes_a_500(body: dict[str, Any]) -> None:
     assert reply.status_code in (200, 400, 404), reply.text
     if reply.status_code != 200:
         error_of(reply, reply.status_code)
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_error_of_ours() -> None:
+    app = app_that_says()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "headers": [],
+        "query_string": b"",
+    }
+    sent: list[dict[str, Any]] = []
+    arrivals = [{"type": "http.request", "body": b'{"mess', "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return arrivals.pop(0)
+
+    async def send_on(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send_on)  # type: ignore[arg-type]  # plain dicts are ASGI messages
+    assert sent[0]["status"] == 499

@@ -30,11 +30,13 @@ from strop.agent.engines.base import Sampling
 from strop.agent.lock import held
 from strop.tools.bfcl.results import write_results
 from strop.tools.errors import DataError, TooLongError, UsageError
-from strop.tools.files import JsonlWriter, read_json, read_jsonl, write_json, write_jsonl
+from strop.tools.files import JsonlWriter, has_rows, read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
 
+_ROW_KEYS = ("id", "category", "correct", "usage", "elapsed")
+"""What every row of answers.jsonl has, and this module reads."""
 ANSWERS, SETTINGS, SUMMARY = "answers.jsonl", "settings.json", "summary.json"
 
 
@@ -84,13 +86,13 @@ class Summary:
     """Wall time spent asking, interruptions left out."""
 
     def to_json(self) -> dict[str, Any]:
-        """What ``summary.json`` holds; ``partial``: not the whole leaderboard, whose score counts what was
-        not run as zero."""
+        """What ``summary.json`` holds; ``partial`` says that this is not the whole of BFCL's leaderboard,
+        whose score counts what was not run as zero."""
         return {
             "suite": self.suite,
             "model": self.model,
             "refine": self.refine,
-            "partial": True,
+            **({"partial": True} if self.suite == "bfcl" else {}),
             "categories": {
                 name: {
                     "correct": score.correct,
@@ -161,23 +163,33 @@ def read_answers(out: Path) -> list[dict[str, Any]]:
         raise DataError(
             f"{bad[0].reason}; delete the line to have it asked again", path=path, line=bad[0].line
         )
+    for line, row in rows:
+        lacking = [key for key in _ROW_KEYS if key not in row]
+        if lacking:
+            reason = f"no answer of a benchmark: it lacks {', '.join(lacking)}; delete the line"
+            raise DataError(reason, path=path, line=line)
     return [row for _, row in rows]
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make `out` this benchmark's directory. Raises UsageError naming the first setting that differs."""
+    """Make `out` this benchmark's directory. Raises UsageError naming the first setting that differs.
+
+    A directory without an answer belongs to nobody yet.
+    """
     path = out / SETTINGS
-    if not path.exists():
+    if not (path.exists() and has_rows(out / ANSWERS)):
         write_json(path, settings)
         return
     held = read_json(path)
     for name, value in json.loads(json.dumps(settings)).items():
         there = held.get(name) if isinstance(held, dict) else None
         if there != value:
-            raise UsageError(
-                f"{out} holds answers with {name} {there!r}, and this run wants {value!r}: "
-                f"give another directory, or delete this one"
-            )
+            what = _DIGESTS.get(name) or f"with {name} {there!r}, and this run wants {value!r}"
+            raise UsageError(f"{out} holds answers {what}: give another directory, or delete this one")
+
+
+_DIGESTS = {"weights": "of other weights than this run's", "version": "to other tasks than this run's"}
+"""What is said of settings whose values tell a person nothing."""
 
 
 async def _in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None]], concurrency: int) -> None:

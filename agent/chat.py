@@ -140,6 +140,7 @@ class ChatTemplate:
         return (*self.encode(text), self.end_ids[0])
 
     def encode(self, text: str) -> Ids:
+        text = whole_characters(text)
         ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return tuple(ids)
 
@@ -154,6 +155,7 @@ class ChatTemplate:
 
     def _render(self, turns: list[dict[str, Any]], tools: list[dict[str, Any]]) -> tuple[str, dict[str, str]]:
         """The template's text with spelled special tokens replaced, and what each replacement stands for."""
+        turns, tools = _map_strings([turns, tools], whole_characters)
         marks = self._marks([turns, tools])
         if marks and self._split is not None:
             split = self._split
@@ -211,6 +213,13 @@ class ChatTemplate:
         if not found:
             raise ModelError("neither the chat template nor the tokenizer says how a turn ends")
         return tuple(dict.fromkeys(found))
+
+
+def whole_characters(text: str) -> str:
+    """`text` with halves of surrogate pairs, which no tokenizer takes, as U+FFFD; two that fit become one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def plain_messages(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from strop.agent.weights import tensor_names
 from strop.tools.errors import DataError, ModelError
 from strop.tools.files import read_json
 
@@ -30,13 +31,32 @@ GGUF_MAGIC = b"GGUF"
 
 def missing_parts(directory: Path) -> list[str]:
     """What a checkpoint directory lacks, each as a phrase for people; empty for a whole one."""
-    missing = [] if (directory / "config.json").is_file() else ["config.json"]
+    missing = [] if _is_object(directory / "config.json") else ["config.json"]
     if not any(file for pattern in _WEIGHT_PATTERNS for file in directory.glob(pattern)):
         missing.append("weights (*.safetensors)")
     missing += [f"the shard {name}" for name in _absent_shards(directory)]
+    missing += [
+        f"a whole {file.name}" for file in sorted(directory.glob("*.safetensors")) if _is_broken(file)
+    ]
     if not any((directory / name).is_file() for name in _TOKENIZERS):
         missing.append("a tokenizer (tokenizer.json)")
     return missing
+
+
+def _is_object(file: Path) -> bool:
+    """Whether the file holds a JSON object."""
+    try:
+        return isinstance(read_json(file), dict)
+    except DataError:
+        return False
+
+
+def _is_broken(file: Path) -> bool:
+    try:
+        tensor_names(file)
+    except ModelError:
+        return True
+    return False
 
 
 def _absent_shards(directory: Path) -> list[str]:

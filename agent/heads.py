@@ -11,12 +11,12 @@ that imports torch for reading weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from strop.agent.weights import tensor_names
 from strop.tools.errors import DataError, ModelError
 from strop.tools.files import read_json
 
@@ -142,15 +142,4 @@ def _tensor_files(checkpoint: Path) -> dict[str, Path]:
     files = sorted(checkpoint.glob("*.safetensors"))
     if not files:
         raise ModelError(f"{checkpoint}: no safetensors to look at (other weight formats are not read)")
-    return {name: file for file in files for name in _header(file)}
-
-
-def _header(file: Path) -> list[str]:
-    """Tensor names of one file: an 8-byte little-endian length, then JSON (the safetensors format)."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, 1 << 27)))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} is no safetensors file: {error}") from error
-    return [name for name in header if name != "__metadata__"]
+    return {name: file for file in files for name in tensor_names(file)}

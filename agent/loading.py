@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from strop.agent.adapter import require_adapter
 from strop.agent.chat import ChatTemplate
 from strop.agent.checkpoint import fingerprint
 from strop.agent.engines import open_engine
 from strop.agent.models import ModelStore
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile, read_profile
-from strop.tools.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
     model = ModelStore().resolve(source.model)
     profile = model.profile
     if source.adapter is not None:
-        if not (source.adapter / "adapter_config.json").exists():
-            raise ModelError(f"{source.adapter} is no adapter: it has no adapter_config.json")
+        require_adapter(source.adapter)
         profile = read_profile(source.adapter).over(profile)
     weights = weights_of(model.path, source.adapter)
     template = ChatTemplate.load(model.path, call_format=profile.call_format)

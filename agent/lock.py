@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from strop.tools.errors import RunError, UsageError
+from strop.tools.errors import RunError
 
 
 @contextmanager
@@ -33,11 +33,11 @@ def exclusive(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iter
 def held(path: Path, work: str) -> Iterator[None]:
     """Hold the lock `path` while doing `work` (``a benchmark in DIR``), or not at all.
 
-    Raises UsageError where another process holds it, RunError where the disk refuses.
+    Raises RunError where another process holds it, or the disk refuses.
     """
 
     def refuse() -> None:
-        raise UsageError(f"another process is running {work}: wait for it, or give another directory")
+        raise RunError(f"another process is running {work}: wait for it, or give another directory")
 
     with ExitStack() as stack:
         try:

@@ -188,6 +188,8 @@ def chat_url(url: str) -> str:
         raise UsageError(f"endpoint {url!r} is no URL: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise UsageError(f"endpoint {url!r} is no http address; want something like http://127.0.0.1:8000/v1")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise UsageError(f"endpoint {url!r}: ports go from 1 to 65535")
     path = parsed.path.rstrip("/") or "/v1"
     return str(parsed.copy_with(path=path.removesuffix("/chat/completions") + "/chat/completions"))
 

@@ -23,7 +23,7 @@ from strop.refine.deficiency import Deficiency
 from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import JsonlWriter, json_text, read_json, read_jsonl, write_bytes, write_json
+from strop.tools.files import JsonlWriter, has_rows, json_text, read_json, read_jsonl, write_bytes, write_json
 from strop.tools.task import Task, digest
 
 LONGEST_NAME = 120
@@ -48,10 +48,10 @@ class CollectionDir:
         self.summary = path / "summary.json"
 
     def claim(self, settings: Mapping[str, Any]) -> None:
-        """Note what this collection is made with. Raises UsageError where it began otherwise."""
+        """Note what this collection is made with. Raises UsageError where it has rows made otherwise."""
         file = self.path / "settings.json"
         settings = json.loads(json.dumps(settings))
-        if not file.exists():
+        if not (file.exists() and has_rows(self.path / "deficiencies.jsonl")):
             write_json(file, settings)
             return
         known = read_json(file)

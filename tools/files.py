@@ -112,9 +112,19 @@ def read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[BadRo
     return rows, bad
 
 
+def has_rows(path: Path) -> bool:
+    """Whether a JSON-lines file is there with at least one whole line. Raises DataError."""
+    if not path.exists():
+        return False
+    try:
+        return b"\n" in path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+
+
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
     except UnicodeDecodeError as error:

@@ -17,13 +17,12 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from strop.agent.adapter import CONFIG, WEIGHTS, misfit, require_adapter
 from strop.agent.cpu import multiplies_bfloat16
 from strop.agent.profile import PROFILE_FILE
-from strop.tools.errors import ModelError
+from strop.tools.errors import ModelError, UsageError
 from strop.tools.files import write_json
 from strop.training.recipe import Recipe
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +57,17 @@ def load_model(path: Path, where: Hardware, *, base_adapter: Path | None = None)
     dtype = torch.bfloat16 if where.bf16 else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
-        if base_adapter is not None:
-            model = PeftModel.from_pretrained(model, str(base_adapter), is_trainable=True)
-            # The recorded name may be of a hub; checkpoints would look it up there.
-            model.peft_config["default"].base_model_name_or_path = str(path)
-    except (OSError, ValueError, KeyError) as error:
-        broken = path if base_adapter is None else f"{base_adapter} on {path}"
-        raise ModelError(f"cannot load {broken} for training: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a damaged file makes the libraries raise whatever they trip over
+        raise ModelError(f"cannot load {path} for training: {str(error).splitlines()[0]}") from error
+    if base_adapter is None:
+        return model
+    require_adapter(base_adapter)
+    try:
+        model = PeftModel.from_pretrained(model, str(base_adapter), is_trainable=True)
+    except Exception as error:
+        raise misfit(base_adapter, path.name, error) from error
+    # The recorded name may be of a hub; checkpoints would look it up there.
+    model.peft_config["default"].base_model_name_or_path = str(path)
     return model
 
 
@@ -83,7 +86,11 @@ def lora(recipe: Recipe, model: Any) -> LoraConfig:
     """A new adapter for every linear layer of `model` but its output head.
 
     The head stays out: TRL multiplies by its weight directly, and special tokens' rows are not ours to move.
+    Raises UsageError for a rank above the model's width.
     """
+    width = model.config.get_text_config().hidden_size
+    if recipe.rank > width:
+        raise UsageError(f"rank must be at most {width}, the width of this model, got {recipe.rank}")
     head = model.get_output_embeddings()
     modules = model.named_modules()
     layers = [name for name, one in modules if isinstance(one, torch.nn.Linear) and one is not head]
@@ -107,6 +114,8 @@ def save_adapter(model: Any, directory: Path, *, base: Path, name: str, profile:
     layers = sorted(config["target_modules"])
     write_json(directory / CONFIG, {**config, "base_model_name_or_path": name, "target_modules": layers})
     (directory / "README.md").unlink(missing_ok=True)
+    # safetensors writes for its user alone; whoever may read the configuration may read the weights.
+    (directory / WEIGHTS).chmod((directory / CONFIG).stat().st_mode)
     for source in (profile, base):
         if source is not None and (source / PROFILE_FILE).exists():
             shutil.copyfile(source / PROFILE_FILE, directory / PROFILE_FILE)

@@ -7,6 +7,7 @@ the default.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -157,11 +158,21 @@ def read_config(path: Path) -> RoundConfig:
     except StropError as error:
         raise DataError(str(error), path=path) from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()
-        )
-        raise DataError(problems, path=path) from error
+        raise DataError("; ".join(map(_sentence, error.errors())), path=path) from error
     return _anchored(config, path.parent)
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as people say it."""
+    where = ".".join(map(str, problem["loc"])) or "file"
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key {where}"
+        case "missing":
+            return f"{where} is missing"
+        case "model_type" | "dataclass_type":
+            return f"{where} must be a table"
+    return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 
 def _anchored(config: RoundConfig, folder: Path) -> RoundConfig:

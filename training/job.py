@@ -50,8 +50,8 @@ class TrainJob:
     @classmethod
     @contextmanager
     def opened(cls, out: Path, identity: Mapping[str, Any]) -> Iterator[Self]:
-        """The job, held against other processes. Raises UsageError where one works on it, and what making
-        a job raises."""
+        """The job, held against other processes. Raises RunError where one works on it, and what making a
+        job raises."""
         with held(out.with_name(f".{out.name}.lock"), f"a training in {out}"):
             yield cls(out, identity)
 

@@ -190,7 +190,10 @@ class _Reader:
         except DataError as error:
             self._notes.append(str(error))
             return {}
-        return value if isinstance(value, dict) else {}
+        if isinstance(value, dict):
+            return value
+        self._notes.append(f"{path}: not a JSON object")
+        return {}
 
     def many(self, path: Path) -> tuple[Row, ...]:
         if not path.exists():

@@ -1,12 +1,14 @@
 """The application object, and what becomes of errors.
 
-Exit codes: 0 done; 1 failed, with one line that says why and what to do; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 failed, with one line that says why and what to do; 2 wrong usage; 130 interrupted, by
+Ctrl-C or SIGTERM.
 A traceback means a bug of Strop's.
 """
 
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from importlib.metadata import version
 
@@ -53,6 +55,8 @@ def _options(
 
 def main() -> None:
     """Run the command line. Exits; never returns."""
+    # What ends a job politely (a scheduler, a container) is heeded like Ctrl-C; the server has its own way.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except StropError as error:

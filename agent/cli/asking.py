@@ -47,6 +47,8 @@ async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
     if asked.endpoint is not None:
         if asked.adapter is not None or asked.engine != "auto":
             raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
+        if asked.engine_flags:
+            raise UsageError("--endpoint asks a server: --engine-arg makes no sense with it")
         from strop.agent.remote import RemoteChat, chat_url
 
         async with RemoteChat(

@@ -145,4 +145,5 @@ def _show(summary: Summary, out: Path) -> None:
             name, str(score.correct), str(score.total), f"{score.accuracy:.1%}", f"{low:.1%} – {high:.1%}"
         )
     Console().print(table)
-    typer.echo(f"answers, summary and the official layout are in {out}")
+    official = " and the official layout" if summary.suite == "bfcl" else ""
+    typer.echo(f"answers, summary{official} are in {out}")

@@ -51,7 +51,7 @@ def serve(
                     policy=loaded.policy,
                     refiners=lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted),
                     refine=word,
-                    api_key=api_key,
+                    api_key=api_key or None,  # an empty variable is an unset one
                 )
                 await run_server(create_app(served), listening)
 

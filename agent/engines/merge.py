@@ -15,31 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from strop.agent.adapter import require_adapter
 from strop.agent.checkpoint import fingerprint
 from strop.agent.lock import exclusive
-from strop.tools.errors import DataError, ModelError, RunError
-from strop.tools.files import read_json
+from strop.tools.errors import ModelError, RunError
 
 KEPT = 2
 """Merged checkpoints kept in the cache: each is as large as the model in float32, and every round of training
 makes another."""
-
-
-def require_adapter(adapter: Path) -> None:
-    """Raises ModelError where `adapter` is not a peft adapter directory."""
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / name).is_file():
-            raise ModelError(f"{adapter} is no adapter: it has no {name}")
-
-
-def adapter_rank(adapter: Path) -> int:
-    """Largest LoRA rank in the adapter. Raises ModelError where its configuration cannot be read."""
-    require_adapter(adapter)
-    try:
-        config = read_json(adapter / "adapter_config.json")
-        return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
-    except (DataError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{adapter}/adapter_config.json cannot be read: {error}") from error
 
 
 async def merged_checkpoint(model: Path, adapter: Path, cache: Path) -> Path:

@@ -11,7 +11,6 @@ composed batches does not tip a draw: in float32 about never, in bfloat16 now an
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 import threading
 from collections import deque
@@ -22,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from strop.agent.adapter import misfit, require_adapter
 from strop.agent.engines.base import (
     Chunk,
     Completion,
@@ -32,9 +32,8 @@ from strop.agent.engines.base import (
     check_stream,
     unknown_adapter,
 )
-from strop.agent.engines.merge import require_adapter
 from strop.agent.engines.torch_sampling import draw, generator, left_padded
-from strop.tools.errors import EngineError, ModelError, StropError
+from strop.tools.errors import EngineError, StropError
 
 MAX_ROWS = 16
 """Most samples decoded together; a single request with more of them still runs as one batch."""
@@ -110,13 +109,15 @@ class TransformersEngine:
     def _load(cls, path: Path, served_name: str, max_model_len: int, adapter: Path | None) -> Self:
         import torch
         import transformers
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except Exception as error:  # a damaged file makes the libraries raise whatever they trip over
             raise EngineError(f"transformers cannot load {path}: {_first_line(error)}") from error
         end = model.generation_config.eos_token_id
         end_ids = [] if end is None else end if isinstance(end, list) else [end]
@@ -294,8 +295,8 @@ class TransformersEngine:
         if hasattr(self._model, "peft_config"):
             try:
                 self._model.load_adapter(str(path), adapter_name=name)
-            except (ValueError, RuntimeError, OSError) as error:
-                raise ModelError(f"adapter {path} does not fit the model: {_first_line(error)}") from error
+            except Exception as error:
+                raise misfit(path, "this model", error) from error
         else:
             self._model = _with_adapter(self._model, name, path)
 
@@ -316,8 +317,8 @@ def _with_adapter(model: Any, name: str, path: Path) -> Any:
 
     try:
         return PeftModel.from_pretrained(model, str(path), adapter_name=name).eval()
-    except (ValueError, RuntimeError, OSError, json.JSONDecodeError) as error:
-        raise ModelError(f"adapter {path} does not fit the model: {_first_line(error)}") from error
+    except Exception as error:  # as in loading: whatever the libraries trip over
+        raise misfit(path, "this model", error) from error
 
 
 def _companions(first: _Job, waiting: deque[_Job | _Call | None]) -> list[_Job]:

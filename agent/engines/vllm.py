@@ -27,6 +27,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from strop.agent.adapter import adapter_rank, require_adapter
 from strop.agent.cpu import multiplies_bfloat16
 from strop.agent.engines.base import (
     Chunk,
@@ -39,7 +40,7 @@ from strop.agent.engines.base import (
     unknown_adapter,
 )
 from strop.agent.engines.children import mark_children
-from strop.agent.engines.merge import adapter_rank, merged_checkpoint, require_adapter
+from strop.agent.engines.merge import merged_checkpoint
 from strop.tools.errors import EngineError, UsageError
 
 KV_CACHE_GIB = 2

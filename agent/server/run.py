@@ -30,9 +30,10 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 is any free one. Raises UsageError where the address cannot be had.
+    """A listening socket; port 0 is any free one.
 
-    To be taken before an engine is started, which is slow, for a port that is in use.
+    Raises UsageError for an address that is none, EngineError for one that cannot be had. To be taken before
+    an engine is started, which is slow, for a port that is in use.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"cannot listen on {host}:{port}: --port goes from 0 to 65535")
@@ -50,7 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         reason = error.strerror or str(error)
-        raise UsageError(
+        raise EngineError(
             f"cannot listen on {host}:{port}: {reason} (choose another address with --port or --host)"
         ) from error
     listening.setblocking(False)

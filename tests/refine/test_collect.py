@@ -23,7 +23,7 @@ from strop.refine.pairs import GoldUse
 from strop.refine.search import SearchConfig
 from strop.refine.store import CollectionDir
 from strop.refine.tree import SearchTree, violations
-from strop.tools.errors import DataError, EngineError, UsageError
+from strop.tools.errors import DataError, EngineError, RunError, UsageError
 from strop.tools.task import Task
 from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, call, policy
 
@@ -140,7 +140,7 @@ async def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
     first = asyncio.create_task(collect(TASKS, slow, CONFIG, tmp_path))
     while not (tmp_path / "settings.json").exists():
         await asyncio.sleep(0.001)
-    with pytest.raises(UsageError, match="another process is running a collection"):
+    with pytest.raises(RunError, match="another process is running a collection"):
         await collected(tmp_path)
     await first
     assert not list(tmp_path.glob(".*"))

@@ -275,7 +275,7 @@ def test_what_cannot_be_loaded_is_named(checkpoint: Path, tmp_path: Path) -> Non
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ModelError, match=r"cannot load .*nothing for training"):
         train_dpo(tmp_path / "nothing", pairs(4), tmp_path / "out", QUICK)
-    with pytest.raises(ModelError, match=r"cannot load .*nothing on .*tiny for training"):
+    with pytest.raises(ModelError, match=r"nothing is no adapter"):
         train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK, base_adapter=tmp_path / "nothing")
     with pytest.raises(DataError, match="made with another model"):
         train_dpo(checkpoint, [PairRow("far", (1,), (900,), (2,))], tmp_path / "out", QUICK)

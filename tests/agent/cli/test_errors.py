@@ -59,7 +59,7 @@ def test_a_taken_port_is_found_before_the_model_is_loaded(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, text = strop("serve", "--port", str(port), cwd=tmp_path)
-    assert code == 2
+    assert code == 1
     assert f"{port}" in text
     assert "--port" in text
 
@@ -107,16 +107,26 @@ def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9999999/v1", "ftp://127.0.0.1/v1"])
+def test_an_address_that_is_none_is_wrong_usage(url: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks.jsonl").write_text(TASK + "\n")
+    code, text = strop("bench", "tasks", "tasks.jsonl", "--out", "o", "--endpoint", url, cwd=tmp_path)
+    assert code == 2
+    assert url in text
+    assert "Traceback" not in text
+
+
 def heed_interrupts() -> None:
     """A shell may start its background jobs with interrupts ignored; a terminal does not."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_an_interrupt_is_one_line_and_its_own_exit_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_line_and_its_own_exit_code(number: signal.Signals, tmp_path: Path) -> None:
     words = [str(STROP), "synth", "--count", "500000", "--out", str(tmp_path / "tasks.jsonl")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, text = process.communicate(timeout=60)
     assert process.returncode == 130
     assert text.count("\n") == 1

@@ -101,7 +101,7 @@ async def test_running_leaves_signals_alone_and_gives_the_port_back() -> None:
 def test_an_address_that_is_taken_is_named_with_what_to_do() -> None:
     with bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=rf"127\.0\.0\.1:{port}: .*in use.*--port"):
+        with pytest.raises(EngineError, match=rf"127\.0\.0\.1:{port}: .*in use.*--port"):
             bind("127.0.0.1", port)
 
 

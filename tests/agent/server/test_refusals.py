@@ -310,7 +310,10 @@ async def test_a_client_that_leaves_while_it_sends_is_no_error_of_ours() -> None
         "query_string": b"",
     }
     sent: list[dict[str, Any]] = []
-    arrivals = [{"type": "http.request", "body": b'{"mess', "more_body": True}, {"type": "http.disconnect"}]
+    arrivals: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b'{"mess', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> dict[str, Any]:
         return arrivals.pop(0)
@@ -318,5 +321,5 @@ async def test_a_client_that_leaves_while_it_sends_is_no_error_of_ours() -> None
     async def send_on(message: Any) -> None:
         sent.append(message)
 
-    await app(scope, receive, send_on)  # type: ignore[arg-type]  # plain dicts are ASGI messages
+    await app(scope, receive, send_on)
     assert sent[0]["status"] == 499

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from strop.tools.errors import RunError
+from strop.tools.errors import RunError, UsageError
 
 
 @contextmanager
@@ -33,12 +33,15 @@ def exclusive(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iter
 def held(path: Path, work: str) -> Iterator[None]:
     """Hold the lock `path` while doing `work` (``a benchmark in DIR``), or not at all.
 
-    Raises RunError where another process holds it, or the disk refuses.
+    Raises RunError where another process holds it or the disk refuses, UsageError where the lock's directory
+    is a file.
     """
 
     def refuse() -> None:
         raise RunError(f"another process is running {work}: wait for it, or give another directory")
 
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UsageError(f"{path.parent} is a file: give a directory")
     with ExitStack() as stack:
         try:
             stack.enter_context(exclusive(path, waiting=refuse))

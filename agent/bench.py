@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from strop.agent.answer import Answer, Answerer, Draft, Usage
-from strop.agent.compare import wilson
+from strop.agent.compare import Share
 from strop.agent.engines.base import Sampling
 from strop.agent.lock import held
 from strop.tools.bfcl.results import write_results
@@ -54,31 +54,13 @@ class Case(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CategoryScore:
-    """How many of one category's tasks were right."""
-
-    correct: int
-    total: int
-
-    @property
-    def accuracy(self) -> float:
-        """In [0, 1]; 0 where nothing was asked."""
-        return self.correct / self.total if self.total else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval."""
-        return wilson(self.correct, self.total)
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """What a benchmark came to."""
 
     suite: str
     model: str
     refine: str
-    categories: Mapping[str, CategoryScore]
+    categories: Mapping[str, Share]
     """In the order they were asked."""
     usage: Usage
     """Of all answers together."""
@@ -278,11 +260,11 @@ def _usage(rows: Iterable[Mapping[str, Any]]) -> Usage:
     return sum((Usage(**row["usage"]) for row in rows), Usage())
 
 
-def _scores(rows: Iterable[Mapping[str, Any]]) -> dict[str, CategoryScore]:
+def _scores(rows: Iterable[Mapping[str, Any]]) -> dict[str, Share]:
     verdicts: dict[str, list[bool]] = {}
     for row in rows:
         verdicts.setdefault(row["category"], []).append(row["correct"])
-    return {name: CategoryScore(sum(right), len(right)) for name, right in verdicts.items()}
+    return {name: Share(sum(right), len(right)) for name, right in verdicts.items()}
 
 
 class _Bar(Progress):

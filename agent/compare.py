@@ -29,6 +29,24 @@ def wilson(correct: int, total: int, *, z: float = Z95) -> tuple[float, float]:
     return low, 1.0 if correct == total else min(1.0, middle + half)
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Tasks answered right, out of those asked."""
+
+    correct: int
+    total: int
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]; 0 where nothing was asked."""
+        return self.correct / self.total if self.total else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval."""
+        return wilson(self.correct, self.total)
+
+
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p-value of `gained` flips to right against `lost` to wrong; 1 where none flipped."""
     flips = gained + lost

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from strop.training.run_view import ScoreLine, Share
+from strop.agent.compare import Share
+from strop.training.run_view import ScoreLine
 
 WIDTH = 960
 LEFT, RIGHT = 170, 76

@@ -7,14 +7,13 @@ added to a cut-off answer, and the prompt of a pair is computed once (`strop.tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strop.agent.checkpoint import fingerprint
 from strop.tools.errors import UsageError
-from strop.training.datasets import PairRow, usable
-from strop.training.job import TrainJob, digest
+from strop.training.datasets import PairRow
+from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.recipe import Recipe, TrainSummary
 
 if TYPE_CHECKING:
@@ -71,42 +70,14 @@ def train_dpo(
     gives out.
     """
     config = config or DpoConfig()
-    name = model_name or model_path.name
-    with TrainJob.opened(out, _identity(model_path, pairs, config, base_adapter)) as job:
-        if job.finished:
-            return job.summary()
-        return _train(job, model_path, pairs, config, base_adapter, name, on_log)
+    data = digest([pair.prompt_ids, pair.chosen_ids, pair.rejected_ids] for pair in pairs)
+    with TrainJob.opened(out, identity("dpo", asdict(config), data, model_path, base_adapter)) as job:
+        if not job.finished:
+            from strop.training import trainers
 
-
-def _train(
-    job: TrainJob,
-    model_path: Path,
-    pairs: Sequence[PairRow],
-    config: DpoConfig,
-    base_adapter: Path | None,
-    name: str,
-    on_log: OnLog | None,
-) -> TrainSummary:
-    from strop.training import adapter, trainers
-
-    where = adapter.hardware(config.dtype)
-    model = adapter.load_model(model_path, where, base_adapter=base_adapter)
-    kept, refused = usable(pairs, max_length=config.max_length, vocabulary=model.config.vocab_size)
-    with trainers.clear_failures(job.work):
-        trainer = pair_trainer(model, model_path, kept, config, job.work)
-        shared = trainers.share_prefixes(trainer, config)
-        together = trainers.REFERENCE_TOGETHER if shared == "on" else 1
-        reference_seconds = trainer.attach_reference(job.reference_path, together=together)
-    start = trainers.fit(trainer, job, on_log)
-    summary = trainers.summary(trainer, job, where, shared=shared, start=start, refused=refused)
-    return trainers.finish(
-        trainer,
-        job,
-        replace(summary, reference_seconds=reference_seconds),
-        base=model_path,
-        name=name,
-        profile=base_adapter,
-    )
+            base = Base(model_path, model_name or model_path.name, base_adapter)
+            trainers.train(job, base, pairs, config, pair_trainer, on_log)
+        return job.summary()
 
 
 def pair_trainer(
@@ -147,15 +118,3 @@ def pair_trainer(
         processing_class=tokenizer,
         peft_config=None if hasattr(model, "peft_config") else adapter.lora(config, model),
     )
-
-
-def _identity(
-    model_path: Path, pairs: Sequence[PairRow], config: DpoConfig, base_adapter: Path | None
-) -> dict[str, Any]:
-    return {
-        "kind": "dpo",
-        "config": asdict(config),
-        "model": fingerprint(model_path),
-        "adapter": fingerprint(base_adapter) if base_adapter else None,
-        "data": digest([pair.prompt_ids, pair.chosen_ids, pair.rejected_ids] for pair in pairs),
-    }

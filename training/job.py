@@ -15,9 +15,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from strop.agent.checkpoint import fingerprint
 from strop.agent.lock import held
 from strop.tools.errors import DataError, RunError, UsageError
 from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
@@ -25,6 +27,18 @@ from strop.training.recipe import TrainSummary
 
 MARK = "whole.json"
 SUMMARY = "train_summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a training starts from."""
+
+    path: Path
+    """Checkpoint directory."""
+    name: str
+    """Recorded as the adapter's base model."""
+    adapter: Path | None
+    """Adapter that training goes on from, if any."""
 
 
 class TrainJob:
@@ -123,6 +137,19 @@ class TrainJob:
         kept = [row for row in rows if row["step"] <= step]
         if len(kept) < len(rows):
             write_jsonl(self.log_path, kept)
+
+
+def identity(
+    kind: str, config: Mapping[str, Any], data: str, model: Path, adapter: Path | None
+) -> dict[str, Any]:
+    """Everything that the outcome of a training depends on, as `TrainJob` wants it. Raises ModelError."""
+    return {
+        "kind": kind,
+        "config": dict(config),
+        "data": data,
+        "model": fingerprint(model),
+        "adapter": fingerprint(adapter) if adapter else None,
+    }
 
 
 def mark_whole(checkpoint: Path) -> None:

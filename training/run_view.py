@@ -11,29 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strop.agent.compare import Comparison, compare, wilson
+from strop.agent.compare import Comparison, Share, compare
 from strop.tools.errors import DataError
 from strop.tools.files import read_json, read_jsonl
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Tasks answered right, out of those asked."""
-
-    correct: int
-    total: int
-
-    @property
-    def accuracy(self) -> float:
-        """In [0, 1]; 0 where nothing was asked."""
-        return self.correct / self.total if self.total else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval."""
-        return wilson(self.correct, self.total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strop.agent.checkpoint import fingerprint
-from strop.training.datasets import SftRow, usable
-from strop.training.job import TrainJob, digest
+from strop.training.datasets import SftRow
+from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.recipe import Recipe, TrainSummary
 
 if TYPE_CHECKING:
@@ -40,33 +39,14 @@ def train_sft(
 ) -> TrainSummary:
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`."""
     config = config or SftConfig()
-    name = model_name or model_path.name
-    with TrainJob.opened(out, _identity(model_path, rows, config, base_adapter)) as job:
-        if job.finished:
-            return job.summary()
-        return _train(job, model_path, rows, config, base_adapter, name, on_log)
+    data = digest([row.prompt_ids, row.answer_ids] for row in rows)
+    with TrainJob.opened(out, identity("sft", asdict(config), data, model_path, base_adapter)) as job:
+        if not job.finished:
+            from strop.training import trainers
 
-
-def _train(
-    job: TrainJob,
-    model_path: Path,
-    rows: Sequence[SftRow],
-    config: SftConfig,
-    base_adapter: Path | None,
-    name: str,
-    on_log: OnLog | None,
-) -> TrainSummary:
-    from strop.training import adapter, trainers
-
-    where = adapter.hardware(config.dtype)
-    model = adapter.load_model(model_path, where, base_adapter=base_adapter)
-    kept, refused = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
-    with trainers.clear_failures(job.work):
-        trainer = demonstration_trainer(model, model_path, kept, config, job.work)
-        shared = trainers.share_prefixes(trainer, config)
-    start = trainers.fit(trainer, job, on_log)
-    summary = trainers.summary(trainer, job, where, shared=shared, start=start, refused=refused)
-    return trainers.finish(trainer, job, summary, base=model_path, name=name, profile=base_adapter)
+            base = Base(model_path, model_name or model_path.name, base_adapter)
+            trainers.train(job, base, rows, config, demonstration_trainer, on_log)
+        return job.summary()
 
 
 def demonstration_trainer(
@@ -93,15 +73,3 @@ def demonstration_trainer(
         processing_class=tokenizer,
         peft_config=None if hasattr(model, "peft_config") else adapter.lora(config, model),
     )
-
-
-def _identity(
-    model_path: Path, rows: Sequence[SftRow], config: SftConfig, base_adapter: Path | None
-) -> dict[str, Any]:
-    return {
-        "kind": "sft",
-        "config": asdict(config),
-        "model": fingerprint(model_path),
-        "adapter": fingerprint(base_adapter) if base_adapter else None,
-        "data": digest([row.prompt_ids, row.answer_ids] for row in rows),
-    }

@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
@@ -32,14 +33,18 @@ from trl import DPOTrainer, SFTTrainer
 
 from strop.tools.errors import RunError
 from strop.tools.files import JsonlWriter, read_jsonl
-from strop.training.adapter import Hardware, save_adapter
-from strop.training.job import TrainJob, mark_whole, step_of
+from strop.training.adapter import Hardware, hardware, load_model, save_adapter
+from strop.training.datasets import Row, usable
+from strop.training.job import Base, TrainJob, mark_whole, step_of
 from strop.training.neighbours import GroupedOrder, groups, slices
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.shared_prefix import SharedPrefix
 
 OnLog = Callable[[Mapping[str, float]], None]
 """Is given every row of the training log."""
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 RENAMED = {
     "loss": "loss",
@@ -80,6 +85,10 @@ class _AsTheyAre:
             return super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
         return GroupedOrder(self.groups(), self.args.seed)
 
+    def prepare(self, _job: TrainJob, *, together: int) -> float:  # noqa: ARG002  # what PairTrainer needs it for
+        """What is to be done before the first step; returns the seconds it took."""
+        return 0.0
+
     def groups(self) -> list[list[int]]:
         """Rows of the training data that share their beginning, those without their kind included."""
         column = "prompt_ids" if "prompt_ids" in self.train_dataset.column_names else "input_ids"
@@ -97,6 +106,9 @@ class _AsTheyAre:
 
 class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
     """DPO on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
+
+    def prepare(self, job: TrainJob, *, together: int) -> float:
+        return self.attach_reference(job.reference_path, together=together)
 
     def attach_reference(self, path: Path, *, together: int = 1) -> float:
         """Take each pair's reference log-probabilities from `path`, after adding those that are missing.
@@ -323,13 +335,30 @@ def summary(
     )
 
 
-def finish(
-    trainer: Any, job: TrainJob, result: TrainSummary, *, base: Path, name: str, profile: Path | None
-) -> TrainSummary:
-    """Save the adapter, give it its place, and return its summary. Raises RunError where the disk refuses."""
+def train(
+    job: TrainJob,
+    base: Base,
+    rows: Sequence[AnyRow],
+    config: AnyRecipe,
+    build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
+    on_log: OnLog | None,
+) -> None:
+    """Load the base, train on those rows that fit, and publish the adapter as the job's.
+
+    `build` makes the trainer of a model, its path, the rows, the recipe and the directory of its checkpoints.
+    Raises what `strop.training.dpo.train_dpo` says.
+    """
+    where = hardware(config.dtype)
+    model = load_model(base.path, where, base_adapter=base.adapter)
+    kept, refused = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
+    with clear_failures(job.work):
+        trainer = build(model, base.path, kept, config, job.work)
+        shared = share_prefixes(trainer, config)
+        prepared = trainer.prepare(job, together=REFERENCE_TOGETHER if shared == "on" else 1)
+    start = fit(trainer, job, on_log)
+    result = summary(trainer, job, where, shared=shared, start=start, refused=refused)
     final = job.work / "final"
     with clear_failures(job.work):
         shutil.rmtree(final, ignore_errors=True)
-        save_adapter(trainer.model, final, base=base, name=name, profile=profile)
-    job.publish(final, result)
-    return result
+        save_adapter(trainer.model, final, base=base.path, name=base.name, profile=base.adapter)
+    job.publish(final, replace(result, reference_seconds=prepared))

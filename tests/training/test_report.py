@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.compare import wilson
+from strop.agent.compare import Share, wilson
 from strop.tools.errors import UsageError
 from strop.tools.files import read_jsonl, write_json, write_jsonl
 from strop.training.charts import accuracy_chart, curve
 from strop.training.config import RoundConfig, TasksTable
 from strop.training.report import heat_rows, pick_examples, render_report, to_toml
-from strop.training.run_view import BenchView, ScoreLine, Share, read_run, score_lines
+from strop.training.run_view import BenchView, ScoreLine, read_run, score_lines
 from tests.training.fake_run import STAGES, build_run
 
 UP = {"parallel": 0.5, "parallel_multiple": 0.5, "irrelevance": 0.4}

@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--batches", type=int, default=2, help="timed, after one to warm up")
     options.add_argument("--together", type=int, default=1, help="pairs of one prompt in a batch")
     options.add_argument("--rank", type=int, default=16)
+    options.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"))
     options.add_argument("--only", choices=WAYS)
     return options
 
@@ -67,7 +68,7 @@ def measure(options: argparse.Namespace, way: str) -> dict[str, Any]:
     """One pair to warm up, then the timed ones; reference log-probabilities and training apart."""
     from strop.training import adapter, trainers
 
-    where = adapter.hardware()
+    where = adapter.hardware(options.dtype)
     with tempfile.TemporaryDirectory() as work:
         trainer = build(options, way, Path(work))
         rows = list(trainer.train_dataset)
@@ -91,7 +92,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
     from strop.training import adapter, trainers
     from strop.training.dpo import DpoConfig, pair_trainer
 
-    where = adapter.hardware()
+    where = adapter.hardware(options.dtype)
     model = adapter.load_model(options.model, where)
     config = DpoConfig(
         batch_size=1,
@@ -99,6 +100,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
         alpha=2 * options.rank,
         losses=(("sigmoid", 1.0),),
         shared_prefix=way == "shared",
+        dtype=options.dtype,
     )
     pairs = random_pairs(options, model.config.vocab_size)
     if way == "defaults":

@@ -44,7 +44,7 @@ $(VENV)/.installed: $(LOCK) requirements/torch.txt pyproject.toml
 # The four directories under the names they are installed by, for the type checker.
 build/links/strop:
 	mkdir -p $@
-	for d in tools agent refine training; do ln -sfn ../../../$$d $@/$$d; done
+	for d in tools agent refine training; do ln -sfnr $$d $@/$$d; done
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -162,9 +162,9 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     if not (path.exists() and has_rows(out / ANSWERS)):
         write_json(path, settings)
         return
-    held = read_json(path)
+    claimed = read_json(path)
     for name, value in json.loads(json.dumps(settings)).items():
-        there = held.get(name) if isinstance(held, dict) else None
+        there = claimed.get(name) if isinstance(claimed, dict) else None
         if there != value:
             what = _DIGESTS.get(name) or f"with {name} {there!r}, and this run wants {value!r}"
             raise UsageError(f"{out} holds answers {what}: give another directory, or delete this one")

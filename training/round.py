@@ -100,6 +100,8 @@ class Rounds:
         await self._evaluate(number, "before", policy, suite, held_out)
         pairs, key = await self._collect(number, policy, train_on)
         if not pairs.stat().st_size:
+            self._run.forget(f"{number}.train", folder / "train")
+            self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
             self._decided(number, NOTHING_TO_LEARN)
             return None
         trained = await self._train(number, policy, pairs, key)

@@ -88,6 +88,13 @@ class RunDirectory:
         write_json(self._marker(stage), {"key": key, "seconds": seconds})
         self.event("stage_end", stage, seconds=seconds)
 
+    def forget(self, stage: str, *outputs: Path) -> None:
+        """Remove what an earlier start made of a stage that this one has no use for."""
+        self._marker(stage).unlink(missing_ok=True)
+        self._marker(stage).with_suffix(".started").unlink(missing_ok=True)
+        for output in outputs:
+            shutil.rmtree(output, ignore_errors=True)
+
     def _marker(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.json"
 

@@ -1,9 +1,9 @@
 """A LoRA adapter folded into its model: one checkpoint, as fast as the model alone.
 
-vLLM's LoRA kernels make the CPU build several times slower, so there an adapter is merged once and kept below
-the cache directory, keyed by what is in both. Merging needs the model in
-memory, so it happens in a process of its own (``python -m strop.agent.engines.merge MODEL ADAPTER OUT``) that
-gives everything back when it ends.
+vLLM's LoRA kernels make the CPU build several times slower, so there an adapter is merged once and kept
+below the cache directory, keyed by what is in both. Merging needs the model in memory, so it happens in a
+process of its own (``python -m strop.agent.engines.merge MODEL ADAPTER OUT``) that gives everything back when
+it ends.
 """
 
 from __future__ import annotations

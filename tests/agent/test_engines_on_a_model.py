@@ -169,7 +169,10 @@ async def test_engines_agree_on_an_adapter_loaded_given_or_merged(
     completion = prompt[:20]
     await vllm_engine.load_adapter("scored", adapter)
     loaded = await vllm_engine.score(prompt, completion, adapter="scored")
+    killed = tmp_path / ".merging-killed"
+    killed.mkdir()
     merged = await merged_checkpoint(smollm, adapter, tmp_path)
+    assert not killed.exists()
     assert await merged_checkpoint(smollm, adapter, tmp_path) == merged
     for path, given in ((smollm, adapter), (merged, None)):
         engine = await TransformersEngine.start(path, served_name="x", max_model_len=2048, adapter=given)

@@ -118,6 +118,7 @@ def test_a_run_killed_in_every_stage_ends_and_repeats_nothing(tmp_path: Path) ->
     folder = tmp_path / "strict/rounds/1"
     assert "no preference pair" in (tmp_path / "strict/report.html").read_text()
     assert not json.loads((folder / "decision.json").read_text())["accepted"]
+    assert not [name for name in ("train", "after", "held_out_after") if (folder / name).exists()]
     assert trees_of(folder) == trees
     folder = run / "rounds/1"
 

@@ -67,6 +67,17 @@ def test_output_that_a_change_leaves_valid_is_kept(tmp_path: Path) -> None:
             assert not out.exists()
 
 
+def test_a_stage_that_is_forgotten_is_to_be_done_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with RunDirectory(tmp_path, resume=False) as run:
+        with run.stage("train", "one", out):
+            out.mkdir()
+        run.forget("train", out)
+        assert not out.exists()
+        assert not run.is_done("train", "one")
+        run.forget("train", out)
+
+
 def test_a_run_is_gone_on_with_only_when_asked(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, resume=False) as run:
         run.begin({"model": "m"})

@@ -19,6 +19,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from strop.agent.lock import held
 from strop.agent.profile import Profile, read_profile, write_profile
 from strop.tools.errors import DataError, ModelError, RunError, UsageError
 from strop.tools.files import read_jsonl
@@ -269,6 +270,19 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_there(checkpoint: Pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(log_of(tmp_path / "out.part")) == 2
     assert train_dpo(checkpoint, pairs(8), tmp_path / "out", often).steps == 4
+
+
+def test_two_at_once_on_one_adapter_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with held(tmp_path / ".out.lock", "the other"), pytest.raises(RunError, match="another process"):
+        train_dpo(checkpoint, pairs(2), out, QUICK)
+    assert train_dpo(checkpoint, pairs(2), out, QUICK).examples == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_rank_beyond_the_models_width_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="rank must be at most 32"):
+        train_dpo(checkpoint, pairs(2), tmp_path / "out", replace(QUICK, rank=33))
 
 
 def test_what_cannot_be_loaded_is_named(checkpoint: Path, tmp_path: Path) -> None:

@@ -19,14 +19,20 @@ class StopReason(StrEnum):
 
     OFF = "off"
     """Refinement was not asked for."""
+    GATE = "gate"
+    """The draft was sure enough of itself: no check was asked."""
     STOP_TOKEN = "stop_token"
     """The check was answered with the stop token, or its text where no token was ever trained."""
+    P_STOP = "p_stop"
+    """The probability of the stop token, read from the check's first step, was over the threshold."""
     EQUAL = "equal"
     """Two drafts in a row have the same canonical calls."""
     CYCLE = "cycle"
     """A draft repeats an earlier one that is not the last: the one seen first is kept."""
     BUDGET = "budget"
     """Rounds, tokens or context are used up: the last readable draft is kept."""
+    DEADLINE = "deadline"
+    """The time for this answer is used up: as for a budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ class Answer:
     rounds: int = 0
     """Check turns asked."""
     stop_reason: StopReason = StopReason.OFF
+    p_stop: float | None = None
+    """Probability of the stop token at the first step of the last check; None where no check was asked."""
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

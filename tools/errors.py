@@ -7,6 +7,7 @@
     ├── ModelError                a model or adapter is unknown, broken or tampered with
     │   └── HashMismatchError     the bytes are not the pinned ones; carries both hashes
     ├── EngineError               an engine could not start or answer
+    │   ├── EngineDeadError       it will never answer again; a new one may
     │   └── EndpointError         a remote endpoint refused, failed or answered garbage
     └── RunError                  a stage of a run could not be carried out (disk, memory, NaN)
 
@@ -61,6 +62,10 @@ class HashMismatchError(ModelError):
 
 class EngineError(StropError):
     """An engine that cannot be started, or failed while generating."""
+
+
+class EngineDeadError(EngineError):
+    """An engine whose process is gone: only starting another helps."""
 
 
 class EndpointError(EngineError):

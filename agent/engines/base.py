@@ -46,6 +46,13 @@ class Sampling:
     """Ids that end a sample, besides the model's own end-of-turn ids."""
     logprobs: bool = False
     """Whether to return the log-probability of every sampled id."""
+    top_logprobs: int = 0
+    """With `logprobs`: the likeliest ids to report at every step, 0 to 20."""
+    watch: tuple[int, ...] = ()
+    """Ids whose log-probability at the first step is reported, whether drawn or not."""
+    structure: str | None = None
+    """JSON text of the XGrammar structural tag that a sample must match (`strop.tools.structure`); None for
+    free text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,12 @@ class Completion:
     """Natural log-probability of each id under the model at temperature 1; None unless asked for."""
     cached_tokens: int = 0
     """Prompt ids that came out of the prefix cache."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    """For each id, the likeliest ids at its step with their log-probabilities, best first; None unless asked
+    for."""
+    watched: tuple[float, ...] | None = None
+    """Log-probability of each of `Sampling.watch` at the first step, before any structure forbade it; None
+    where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,8 @@ class Chunk:
     """None until the last chunk."""
     cached_tokens: int = 0
     """Prompt ids that came out of the prefix cache; the same in every chunk."""
+    watched: tuple[float, ...] | None = None
+    """As in `Completion`; in the first chunk with ids only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,8 @@ class EngineInfo:
     """Most ids of prompt and completion together."""
     seeds: bool = True
     """Whether `Sampling.seed` makes a request repeatable."""
+    structures: bool = False
+    """Whether `Sampling.structure` is enforced; a request with one is refused otherwise."""
     vocabulary: int | None = None
     """Ids are below this; None where that is not known. vLLM dies of an id that is not."""
     detail: str = ""
@@ -94,8 +111,9 @@ class EngineInfo:
 class Engine(Protocol):
     """What every engine does. Methods may be called concurrently from one event loop.
 
-    Cancelling a call frees what it used. All raise EngineError when the engine fails, and UsageError
-    where prompt and `max_tokens` cannot fit the context or an adapter is unknown.
+    Cancelling a call frees what it used. All raise EngineError when the engine fails (EngineDeadError where
+    only a new engine helps), and UsageError where prompt and `max_tokens` cannot fit the context, an adapter
+    is unknown or a structure cannot be enforced.
     """
 
     @property
@@ -126,6 +144,10 @@ class Engine(Protocol):
         """Make the peft LoRA adapter in directory `path` usable as `adapter=name`."""
         ...
 
+    async def unload_adapter(self, name: str) -> None:
+        """Forget an adapter that `load_adapter` loaded. Raises UsageError where it is not loaded."""
+        ...
+
     async def close(self) -> None:
         """Free the model and its processes; further calls raise EngineError."""
         ...
@@ -139,6 +161,11 @@ def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Samplin
         (sampling.n < 1, f"n must be at least 1, got {sampling.n}"),
         (not sampling.temperature >= 0, f"temperature must be 0 or more, got {sampling.temperature}"),
         (not 0 < sampling.top_p <= 1, f"top_p must lie in (0, 1], got {sampling.top_p}"),
+        (not 0 <= sampling.top_logprobs <= 20, f"top_logprobs must lie in 0 to 20, got {sampling.top_logprobs}"),
+        (
+            sampling.structure is not None and not info.structures,
+            f"{info.model} runs on an engine ({info.kind}) that cannot constrain what is written",
+        ),
         (
             info.vocabulary is not None and not all(0 <= i < info.vocabulary for i in prompt_ids),
             f"the prompt has ids outside the vocabulary of {info.vocabulary} of {info.model}",

@@ -54,6 +54,10 @@ class Usage:
         )
 
 
+NOTHING = Usage()
+"""No tokens at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One readable state of an answer."""
@@ -74,6 +78,8 @@ class Draft:
     """Why it cannot be read, where it looks like a call; then `calls` is empty and `content` all of it."""
     logprobs: tuple[float, ...] | None = None
     """Of each id, where asked for."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    """Of each id, the likeliest at its step, where asked for."""
     finish_reason: FinishReason = FinishReason.STOP
 
 
@@ -91,6 +97,8 @@ class Answer:
     stop_reason: StopReason = StopReason.OFF
     p_stop: float | None = None
     """Probability of the stop token at the first step of the last check; None where no check was asked."""
+    check_usage: Usage = NOTHING
+    """Of `usage`, what the check turns cost, their new drafts included."""
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

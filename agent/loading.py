@@ -5,6 +5,7 @@ The one place that puts a checkpoint, its chat template, its profile, an engine 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,23 @@ class Loaded:
     policy: Policy
     profile: Profile
     """The adapter's, completed by the model's."""
+    checkpoint: Path
+    """Directory of the model."""
+
+    async def adapted(self, name: str, path: Path) -> Loaded:
+        """This model with the peft LoRA adapter in directory `path`, which its engine loads as `name`.
+
+        Raises ModelError where it cannot be read or does not fit, UsageError where the engine has no room.
+        """
+        weights = await asyncio.to_thread(weights_of, self.checkpoint, path)
+        profile = read_profile(path).over(self.profile)
+        template = await asyncio.to_thread(
+            ChatTemplate.load, self.checkpoint, call_format=profile.call_format
+        )
+        engine = self.policy.engine
+        await engine.load_adapter(name, path)
+        policy = Policy(engine, template, name=name, adapter=name, weights=weights)
+        return Loaded(policy, profile, self.checkpoint)
 
 
 def known_by(policy: Policy) -> dict[str, str]:
@@ -52,6 +70,8 @@ def known_by(policy: Policy) -> dict[str, str]:
 
 def weights_of(model: Path, adapter: Path | None) -> str:
     """What tells this checkpoint with this adapter from any other. Raises ModelError."""
+    if adapter is not None:
+        require_adapter(adapter)
     parts = [fingerprint(model)] + ([] if adapter is None else [fingerprint(adapter)])
     return "+".join(parts)
 
@@ -78,6 +98,6 @@ async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
         engine_args=source.engine_args,
     )
     try:
-        yield Loaded(Policy(engine, template, name=model.name, weights=weights), profile)
+        yield Loaded(Policy(engine, template, name=model.name, weights=weights), profile, model.path)
     finally:
         await engine.close()

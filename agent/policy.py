@@ -97,6 +97,7 @@ class Policy:
             repairs=reading.repairs,
             problem=reading.problem,
             logprobs=completion.logprobs,
+            top_logprobs=completion.top_logprobs,
             finish_reason=completion.finish_reason,
         )
 

@@ -11,6 +11,7 @@ import httpx
 
 from strop.agent.loading import Loaded
 from strop.agent.server.app import create_app
+from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import running
 from strop.agent.server.served import Served
 from strop.refine.choice import answerer_for
@@ -39,11 +40,10 @@ async def greet(loaded: Loaded) -> dict[str, Any]:
 
     Raises EngineError where the server answers with anything but success, or not at all.
     """
-    served = Served(
-        policy=loaded.policy, refiners=lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted)
-    )
+    first = ServedModel(loaded.policy, lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted))
+    served = Served(Roster(first))
     request = {
-        "model": served.model,
+        "model": first.model,
         "messages": [{"role": "user", "content": QUESTION}],
         "tools": [TOOL],
         "max_tokens": 200,

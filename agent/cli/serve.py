@@ -36,6 +36,7 @@ def serve(
     from strop.agent.cli.parsing import engine_args, refine_word
     from strop.agent.loading import PolicySource, load_policy
     from strop.agent.server.app import create_app
+    from strop.agent.server.roster import Roster, ServedModel
     from strop.agent.server.run import bind, run_server
     from strop.agent.server.served import Served
     from strop.refine.choice import answerer_for
@@ -47,12 +48,11 @@ def serve(
         # The address first: a taken port should not cost the minute an engine takes to start.
         with bind(host, port) as listening:
             async with load_policy(source) as loaded:
-                served = Served(
-                    policy=loaded.policy,
-                    refiners=lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted),
-                    refine=word,
-                    api_key=api_key or None,  # an empty variable is an unset one
+                first = ServedModel(
+                    loaded.policy, lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted)
                 )
+                # An empty variable is an unset one.
+                served = Served(Roster(first), refine=word, api_keys=(api_key,) if api_key else ())
                 await run_server(create_app(served), listening)
 
     asyncio.run(run())

@@ -14,6 +14,9 @@ from typing import Protocol
 
 from strop.tools.errors import TooLongError, UsageError
 
+MOST_WATCHED = 16
+"""Ids of one request that can be watched; vLLM's own bound is 128."""
+
 
 class FinishReason(StrEnum):
     """Why a completion ended."""
@@ -63,7 +66,8 @@ class Completion:
     """Generated ids, the stop token that ended it included."""
     finish_reason: FinishReason
     logprobs: tuple[float, ...] | None = None
-    """Natural log-probability of each id under the model at temperature 1; None unless asked for."""
+    """Natural log-probability of each id under the model at temperature 1; None unless asked for. Where there
+    is a structure, vLLM's are among what it allows."""
     cached_tokens: int = 0
     """Prompt ids that came out of the prefix cache."""
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
@@ -161,7 +165,15 @@ def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Samplin
         (sampling.n < 1, f"n must be at least 1, got {sampling.n}"),
         (not sampling.temperature >= 0, f"temperature must be 0 or more, got {sampling.temperature}"),
         (not 0 < sampling.top_p <= 1, f"top_p must lie in (0, 1], got {sampling.top_p}"),
-        (not 0 <= sampling.top_logprobs <= 20, f"top_logprobs must lie in 0 to 20, got {sampling.top_logprobs}"),
+        (
+            not 0 <= sampling.top_logprobs <= 20,
+            f"top_logprobs must lie in 0 to 20, got {sampling.top_logprobs}",
+        ),
+        (len(sampling.watch) > MOST_WATCHED, f"at most {MOST_WATCHED} ids can be watched"),
+        (
+            info.vocabulary is not None and not all(0 <= i < info.vocabulary for i in sampling.watch),
+            f"watch has ids outside the vocabulary of {info.vocabulary} of {info.model}",
+        ),
         (
             sampling.structure is not None and not info.structures,
             f"{info.model} runs on an engine ({info.kind}) that cannot constrain what is written",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,8 +28,11 @@ from strop.agent.engines.base import (
     check_request,
     check_stream,
 )
+from strop.agent.engines.likelihood import MOST_LIKELY, watched_among
 from strop.tools.errors import EndpointError, EngineError, UsageError
 
+_CONSTRAINING = ("vllm", "strop")
+"""Who serves the models (``owned_by``) of servers known to keep to structural tags."""
 _TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 """Seconds; generating is slow, connecting is not."""
 
@@ -77,8 +81,13 @@ class EndpointEngine:
             await client.aclose()
             raise
         length = served.get("max_model_len")
+        structures = served.get("owned_by") in _CONSTRAINING
         info = EngineInfo(
-            "endpoint", str(served["id"]), length if isinstance(length, int) else context_length, detail=root
+            "endpoint",
+            str(served["id"]),
+            length if isinstance(length, int) else context_length,
+            structures=structures,
+            detail=root,
         )
         return cls(client, info, template=template, say=say)
 
@@ -90,6 +99,9 @@ class EndpointEngine:
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:
         check_request(self._info, prompt_ids, sampling)
+        if (apart := await self._watched_apart(prompt_ids, sampling, adapter)) is not None:
+            rest = await self.generate(prompt_ids, replace(sampling, watch=()), adapter=adapter)
+            return [replace(done, watched=apart) for done in rest]
         body = await self._post("/v1/completions", self._request(prompt_ids, sampling, adapter))
         with _reading(self._client):
             cached = _cached_tokens(body)
@@ -109,6 +121,10 @@ class EndpointEngine:
         check_request(self._info, prompt_ids, sampling)
         check_stream(sampling)
         text, reason = "", None
+        apart = await self._watched_apart(prompt_ids, sampling, adapter)
+        if apart is not None:
+            sampling = replace(sampling, watch=())
+        watched, told = apart, False
         async with self._events(self._request(prompt_ids, sampling, adapter) | {"stream": True}) as events:
             async for event in events:
                 with _reading(self._client):
@@ -116,10 +132,13 @@ class EndpointEngine:
                     reason = _finish_reason(choice["finish_reason"])
                     ids = choice.get("token_ids")
                     text += choice["text"] if ids is None else ""
+                    if watched is None and sampling.watch and choice.get("logprobs"):
+                        watched = _watched(choice["logprobs"], sampling)
                 if ids is None and reason is not None:
                     ids = self._tokenised(text, reason, sampling)
                 if ids is not None:
-                    yield Chunk(tuple(ids), reason)
+                    yield Chunk(tuple(ids), reason, watched=None if told else watched)
+                    told = told or bool(ids)
                 if reason is not None:
                     return
         raise EndpointError(f"{self._client.base_url} broke off in the middle of an answer")
@@ -142,6 +161,10 @@ class EndpointEngine:
         row = {"lora_name": name, "lora_path": str(path.resolve())}
         await self._send("/v1/load_lora_adapter", row)
 
+    async def unload_adapter(self, name: str) -> None:
+        """vLLM's own route, as for `load_adapter`."""
+        await self._send("/v1/unload_lora_adapter", {"lora_name": name})
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -163,9 +186,23 @@ class EndpointEngine:
             row["seed"] = sampling.seed
         if sampling.stop:
             row["stop"] = list(sampling.stop)
-        if sampling.logprobs:
-            row["logprobs"] = 0
+        if sampling.logprobs or sampling.watch:
+            row["logprobs"] = MOST_LIKELY if sampling.watch else sampling.top_logprobs
+        if sampling.watch or sampling.top_logprobs:
+            row["return_tokens_as_token_ids"] = True
+        if sampling.structure is not None:
+            row["structured_outputs"] = {"structural_tag": sampling.structure}
         return row
+
+    async def _watched_apart(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None
+    ) -> tuple[float, ...] | None:
+        """What is watched, by a request of its own where a structure would hide it."""
+        if not sampling.watch or sampling.structure is None:
+            return None
+        asked = Sampling(max_tokens=1, logprobs=True, watch=sampling.watch)
+        [done] = await self.generate(prompt_ids, asked, adapter=adapter)
+        return done.watched
 
     def _completion(self, choice: Mapping[str, Any], sampling: Sampling, cached: int) -> Completion:
         reason = _finish_reason(choice["finish_reason"]) or FinishReason.ABORT
@@ -176,7 +213,8 @@ class EndpointEngine:
             logprobs = tuple(float(value) for value in choice["logprobs"]["token_logprobs"])
             if len(logprobs) != len(ids):
                 raise ValueError(f"{len(logprobs)} log-probabilities for {len(ids)} tokens")
-        return Completion(ids, reason, logprobs, cached)
+        watched = _watched(choice["logprobs"], sampling) if sampling.watch else None
+        return Completion(ids, reason, logprobs, cached, _alternatives(choice, sampling), watched)
 
     def _tokenised(self, text: str, reason: FinishReason, sampling: Sampling) -> Ids:
         if self._template is None:
@@ -274,6 +312,25 @@ async def _served_model(client: httpx.AsyncClient, model: str | None) -> Mapping
     raise EndpointError(
         f"{client.base_url} does not serve {model!r} (it serves: {', '.join(rows) or 'nothing'})"
     )
+
+
+def _watched(logprobs: Mapping[str, Any], sampling: Sampling) -> tuple[float, ...]:
+    return watched_among(_by_id(logprobs["top_logprobs"][0]), sampling.watch)
+
+
+def _alternatives(
+    choice: Mapping[str, Any], sampling: Sampling
+) -> tuple[tuple[tuple[int, float], ...], ...] | None:
+    if not sampling.logprobs or not sampling.top_logprobs:
+        return None
+    steps = map(_by_id, choice["logprobs"]["top_logprobs"])
+    ranked = (sorted(step.items(), key=lambda item: -item[1]) for step in steps)
+    return tuple(tuple(step[: sampling.top_logprobs]) for step in ranked)
+
+
+def _by_id(step: Mapping[str, Any]) -> dict[int, float]:
+    """A step of ``top_logprobs`` whose keys are ``token_id:N``, as ``return_tokens_as_token_ids`` asks."""
+    return {int(key.removeprefix("token_id:")): float(value) for key, value in step.items()}
 
 
 def _cached_tokens(body: Mapping[str, Any]) -> int:

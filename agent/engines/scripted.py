@@ -20,7 +20,7 @@ import math
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +35,7 @@ from strop.agent.engines.base import (
     check_stream,
     unknown_adapter,
 )
+from strop.agent.engines.grammar import Grammars, can_constrain
 from strop.tools.errors import EngineError, ModelError
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message
@@ -133,7 +134,15 @@ class ScriptedEngine:
         self._latency = latency
         self._chunk = chunk
         self._random = random.Random(seed)
-        self._info = EngineInfo("scripted", model, context_length, detail="byte-level, no model")
+        self._info = EngineInfo(
+            "scripted",
+            model,
+            context_length,
+            structures=can_constrain(),
+            vocabulary=START_ID + 1,
+            detail="byte-level, no model",
+        )
+        self._grammars: Grammars | None = None
         self._blocks: set[int] = set()
         self._closed = False
         self.requests: list[Request] = []
@@ -158,8 +167,11 @@ class ScriptedEngine:
         with _Flight(self):
             await asyncio.sleep(self._latency)
             mixture = _mixture(entry)
+            watched = _watched(mixture, prefix, sampling)
+            mixture = self._allowed(mixture, prefix, sampling)
             seeds = self._seeds(prompt_ids, sampling)
-            return [_sample(mixture, prefix, sampling, random.Random(seed), cached) for seed in seeds]
+            samples = [_sample(mixture, prefix, sampling, random.Random(seed), cached) for seed in seeds]
+            return [replace(sample, watched=watched) for sample in samples]
 
     async def stream(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -173,11 +185,15 @@ class ScriptedEngine:
                 await asyncio.sleep(self._latency)
                 yield Chunk(encode(entry.after), None, cached)
             seed = self._seeds(prompt_ids, sampling)[0]
-            completion = _sample(_mixture(entry), prefix, sampling, random.Random(seed), cached)
+            mixture = _mixture(entry)
+            watched = _watched(mixture, prefix, sampling)
+            mixture = self._allowed(mixture, prefix, sampling)
+            completion = _sample(mixture, prefix, sampling, random.Random(seed), cached)
             ids = completion.token_ids
             for start in range(0, len(ids), self._chunk):
                 await asyncio.sleep(self._latency)
-                yield Chunk(ids[start : start + self._chunk], None, cached)
+                piece = ids[start : start + self._chunk]
+                yield Chunk(piece, None, cached, watched if start == 0 else None)
             yield Chunk((), completion.finish_reason, cached)
 
     async def score(
@@ -195,8 +211,30 @@ class ScriptedEngine:
             raise ModelError(f"no adapter directory at {path}")
         self.adapters[name] = path
 
+    async def unload_adapter(self, name: str) -> None:
+        self._check_open()
+        if name not in self.adapters:
+            raise unknown_adapter(name, self.adapters)
+        del self.adapters[name]
+
     async def close(self) -> None:
         self._closed = True
+
+    def _allowed(self, mixture: Mixture, prefix: Ids, sampling: Sampling) -> Mixture:
+        """The answers whose rest after `prefix` keeps to the structure."""
+        if sampling.structure is None:
+            return mixture
+        self._grammars = self._grammars or Grammars.of_bytes(END_ID)
+        grammars, structure, begun = self._grammars, sampling.structure, len(prefix)
+        rests = [bytes(i for i in ids[begun:] if i < END_ID) for ids, _ in mixture]
+        fitting = [
+            answer
+            for answer, rest in zip(mixture, rests, strict=True)
+            if answer[0][:begun] == prefix and grammars.matcher(structure).accepts(rest)
+        ]
+        if not fitting:
+            raise EngineError("no scripted answer keeps to the structure that was asked for")
+        return fitting
 
     def _check_open(self) -> None:
         if self._closed:
@@ -301,9 +339,17 @@ def next_probabilities(mixture: Mixture, written: Ids) -> dict[int, float]:
     return {index: share / total for index, share in mass.items()}
 
 
+def _watched(mixture: Mixture, written: Ids, sampling: Sampling) -> tuple[float, ...] | None:
+    if not sampling.watch:
+        return None
+    probabilities = next_probabilities(mixture, written)
+    return tuple(math.log(probabilities[i]) if i in probabilities else IMPOSSIBLE for i in sampling.watch)
+
+
 def _sample(mixture: Mixture, prefix: Ids, sampling: Sampling, rng: random.Random, cached: int) -> Completion:
     ids: list[int] = []
     logprobs: list[float] = []
+    likeliest: list[tuple[tuple[int, float], ...]] = []
     reason = FinishReason.LENGTH
     while len(ids) < sampling.max_tokens:
         probabilities = next_probabilities(mixture, (*prefix, *ids))
@@ -311,10 +357,15 @@ def _sample(mixture: Mixture, prefix: Ids, sampling: Sampling, rng: random.Rando
             raise EngineError(f"no scripted answer begins with {decode((*prefix, *ids))[-200:]!r}")
         ids.append(_draw(probabilities, sampling, rng))
         logprobs.append(math.log(probabilities[ids[-1]]))
+        ranked = sorted(probabilities.items(), key=lambda item: -item[1])[: sampling.top_logprobs]
+        likeliest.append(tuple((index, math.log(share)) for index, share in ranked))
         if ids[-1] == END_ID or ids[-1] in sampling.stop_token_ids or _ends_with_stop(ids, sampling.stop):
             reason = FinishReason.STOP
             break
-    return Completion(tuple(ids), reason, tuple(logprobs) if sampling.logprobs else None, cached)
+    if not sampling.logprobs:
+        return Completion(tuple(ids), reason, None, cached)
+    alternatives = tuple(likeliest) if sampling.top_logprobs else None
+    return Completion(tuple(ids), reason, tuple(logprobs), cached, alternatives)
 
 
 def _ends_with_stop(ids: list[int], stops: Sequence[str]) -> bool:

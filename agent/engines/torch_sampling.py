@@ -31,6 +31,12 @@ def left_padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any
     return ids.to(device), mask.to(device)
 
 
+def likeliest(scores: Any, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` largest of (vocabulary,) log-probabilities with their ids, best first."""
+    values, ids = scores.topk(min(count, len(scores)))
+    return tuple(zip(ids.tolist(), values.tolist(), strict=True))
+
+
 def draw(logits: Any, sampling: Sampling, source: Any) -> int:
     """One id from (vocabulary,) logits: the likeliest at temperature 0, else within the nucleus."""
     import torch

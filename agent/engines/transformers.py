@@ -32,7 +32,8 @@ from strop.agent.engines.base import (
     check_stream,
     unknown_adapter,
 )
-from strop.agent.engines.torch_sampling import draw, generator, left_padded
+from strop.agent.engines.grammar import Grammars, Matcher, can_constrain
+from strop.agent.engines.torch_sampling import draw, generator, left_padded, likeliest
 from strop.tools.errors import EngineError, StropError
 
 MAX_ROWS = 16
@@ -50,6 +51,10 @@ class _Row:
     """torch.Generator of its own."""
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    top_logprobs: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    matcher: Matcher | None = None
+    """Where in its structure the sample is; None without one."""
+    watched: tuple[float, ...] | None = None
     reason: FinishReason | None = None
 
 
@@ -66,6 +71,8 @@ class _Job:
     cancelled: bool = False
     """Set by the caller's thread, read by the model's."""
     rows: list[_Row] = field(default_factory=list)
+    matchers: Sequence[Matcher | None] = ()
+    """One for each sample."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +95,8 @@ class TransformersEngine:
         self._default = _GIVEN if given else None
         self._adapters: dict[str, str] = {}
         self._loaded = 0
+        self._grammars: Grammars | None = None
+        self._compiling = asyncio.Lock()
         self._inbox: queue.Queue[_Job | _Call | None] = queue.Queue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="strop-transformers", daemon=True)
@@ -125,7 +134,14 @@ class TransformersEngine:
             model = _with_adapter(model, _GIVEN, adapter)
         detail = f"transformers {transformers.__version__}, {device}, {str(dtype).removeprefix('torch.')}"
         vocabulary = model.get_input_embeddings().num_embeddings
-        info = EngineInfo("transformers", served_name, max_model_len, vocabulary=vocabulary, detail=detail)
+        info = EngineInfo(
+            "transformers",
+            served_name,
+            max_model_len,
+            structures=can_constrain(),
+            vocabulary=vocabulary,
+            detail=detail,
+        )
         return cls(model, tokenizer, info, end_ids=end_ids, given=adapter is not None)
 
     @property
@@ -138,6 +154,7 @@ class TransformersEngine:
         check_request(self._info, prompt_ids, sampling)
         arrivals: asyncio.Queue[Any] = asyncio.Queue()
         job = _Job(list(prompt_ids), sampling, self._peft_name(adapter), _to_loop(arrivals))
+        job.matchers = await self._matchers(sampling)
         with self._submitted(job):
             return _unwrapped(await arrivals.get())  # type: ignore[no-any-return]  # what a job without stream delivers
 
@@ -148,6 +165,7 @@ class TransformersEngine:
         check_stream(sampling)
         arrivals: asyncio.Queue[Any] = asyncio.Queue()
         job = _Job(list(prompt_ids), sampling, self._peft_name(adapter), _to_loop(arrivals), stream=True)
+        job.matchers = await self._matchers(sampling)
         with self._submitted(job):
             while True:
                 chunk: Chunk = _unwrapped(await arrivals.get())
@@ -172,12 +190,32 @@ class TransformersEngine:
         if old is not None:
             await self._in_thread(lambda: self._model.delete_adapter(old))
 
+    async def unload_adapter(self, name: str) -> None:
+        """See `Engine.unload_adapter`. Requests that wait for it or run with it end first."""
+        self._peft_name(name)
+        gone = self._adapters.pop(name)
+        await self._in_thread(lambda: self._model.delete_adapter(gone))
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._inbox.put(None)
             await asyncio.to_thread(self._thread.join)
             self._model = None
+
+    async def _matchers(self, sampling: Sampling) -> list[Matcher | None]:
+        """One a sample; None where nothing is to be kept to. Raises UsageError."""
+        if sampling.structure is None:
+            return [None] * sampling.n
+        structure = sampling.structure
+        async with self._compiling:
+            return await asyncio.to_thread(lambda: [self._matcher(structure) for _ in range(sampling.n)])
+
+    def _matcher(self, structure: str) -> Matcher:
+        if self._grammars is None:
+            vocabulary = self._info.vocabulary or 0
+            self._grammars = Grammars.of_tokenizer(self._tokenizer, vocabulary, sorted(self._end_ids))
+        return self._grammars.matcher(structure)
 
     def _peft_name(self, adapter: str | None) -> str | None:
         if self._closed:
@@ -228,7 +266,11 @@ class TransformersEngine:
         """Decode a batch to its end; rows that are done leave it."""
         import torch
 
-        pairs = [(job, _Row(generator(job.sampling, i))) for job in batch for i in range(job.sampling.n)]
+        pairs = [
+            (job, _Row(generator(job.sampling, index), matcher=matcher))
+            for job in batch
+            for index, matcher in enumerate(job.matchers)
+        ]
         for job, row in pairs:
             job.rows.append(row)
         with torch.inference_mode(), self._using(batch[0].adapter):
@@ -262,15 +304,23 @@ class TransformersEngine:
         if job.cancelled:
             row.reason = FinishReason.ABORT
             return
-        index = draw(logits, sampling, row.generator)
+        scores = logits.log_softmax(-1)
+        first = not row.ids
+        if first and sampling.watch:
+            row.watched = tuple(scores[list(sampling.watch)].tolist())
+        index = draw(row.matcher.mask(logits) if row.matcher else logits, sampling, row.generator)
+        if row.matcher:
+            row.matcher.accept(index)
         row.ids.append(index)
-        row.logprobs.append(float(logits.log_softmax(-1)[index]))
+        row.logprobs.append(float(scores[index]))
+        if sampling.top_logprobs:
+            row.top_logprobs.append(likeliest(scores, sampling.top_logprobs))
         if index in self._end_ids or index in sampling.stop_token_ids or self._hits_stop(row, sampling):
             row.reason = FinishReason.STOP
         elif len(row.ids) >= sampling.max_tokens:
             row.reason = FinishReason.LENGTH
         if job.stream:
-            job.deliver(Chunk((index,), row.reason))
+            job.deliver(Chunk((index,), row.reason, watched=row.watched if first else None))
         elif all(other.reason is not None for other in job.rows):
             job.deliver([_completion(done, sampling) for done in job.rows])
 
@@ -371,7 +421,9 @@ def _unwrapped(item: Any) -> Any:
 
 def _completion(row: _Row, sampling: Sampling) -> Completion:
     logprobs = tuple(row.logprobs) if sampling.logprobs else None
-    return Completion(tuple(row.ids), row.reason or FinishReason.ABORT, logprobs)
+    alternatives = tuple(row.top_logprobs) if sampling.logprobs and sampling.top_logprobs else None
+    reason = row.reason or FinishReason.ABORT
+    return Completion(tuple(row.ids), reason, logprobs, 0, alternatives, row.watched)
 
 
 def _first_line(error: BaseException) -> str:

@@ -33,7 +33,6 @@ from strop.agent.engines.base import (
     Chunk,
     Completion,
     EngineInfo,
-    FinishReason,
     Sampling,
     check_request,
     check_stream,
@@ -41,13 +40,22 @@ from strop.agent.engines.base import (
 )
 from strop.agent.engines.children import mark_children
 from strop.agent.engines.merge import merged_checkpoint
-from strop.tools.errors import EngineError, UsageError
+from strop.agent.engines.vllm_requests import (
+    HINT,
+    completion,
+    finish_reason,
+    first_line,
+    parameters,
+    watched_in,
+    watches_apart,
+    watching_parameters,
+)
+from strop.tools.errors import EngineDeadError, EngineError, UsageError
 
 KV_CACHE_GIB = 2
 """CPU memory for keys and values, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks vLLM can be started with."""
-_HINT = "set VLLM_LOGGING_LEVEL=INFO and start again to see what happened"
 
 
 class VllmEngine:
@@ -73,13 +81,17 @@ class VllmEngine:
         max_model_len: int,
         adapter: Path | None = None,
         max_lora_rank: int = 0,
+        max_adapters: int = 1,
+        statistics: bool = False,
         engine_args: Mapping[str, Any] | None = None,
         cache: Path,
     ) -> Self:
         """Start vLLM on a checkpoint directory.
 
-        `adapter` becomes part of the model; `max_lora_rank` above 0 allows `load_adapter` up to that rank;
-        `engine_args` go to ``AsyncEngineArgs`` as they are and win; `cache` is where merged checkpoints lie.
+        `adapter` becomes part of the model; `max_lora_rank` above 0 allows `load_adapter` up to that rank,
+        with requests for `max_adapters` of them computed together; with `statistics` vLLM counts into
+        prometheus_client's default registry; `engine_args` go to ``AsyncEngineArgs`` as they are and win;
+        `cache` is where merged checkpoints lie.
         Raises EngineError where vLLM does not start, ModelError for a bad adapter.
         """
         set_environment()
@@ -95,7 +107,10 @@ class VllmEngine:
             model, adapter = await merged_checkpoint(model, adapter, cache), None
         if adapter is not None:
             max_lora_rank = max(max_lora_rank, adapter_rank(adapter))
-        arguments = _arguments(model, max_model_len, on_cpu=on_cpu, max_lora_rank=max_lora_rank)
+        arguments = _arguments(model, max_model_len, on_cpu=on_cpu) | {"disable_log_stats": not statistics}
+        if max_lora_rank:
+            # The adapter given at the start takes a place of its own.
+            arguments |= _room_for_adapters(max_lora_rank, max_adapters + (adapter is not None))
         arguments |= engine_args or {}
         given = None if adapter is None else _lora_request("given", 1, adapter)
         engine = _start(arguments)
@@ -104,7 +119,12 @@ class VllmEngine:
         detail = f"vLLM {vllm.__version__}, {device}, {dtype}"
         known = engine.model_config
         info = EngineInfo(
-            "vllm", served_name, known.max_model_len, vocabulary=known.get_vocab_size(), detail=detail
+            kind="vllm",
+            model=served_name,
+            context_length=known.max_model_len,
+            structures=True,
+            vocabulary=known.get_vocab_size(),
+            detail=detail,
         )
         made = cls(engine, info, given=given, hot_adapters=max_lora_rank > 0)
         # Something in vLLM's start keeps this frame; with it the engine would outlive `close` until the
@@ -120,27 +140,47 @@ class VllmEngine:
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:
         check_request(self._info, prompt_ids, sampling)
-        parameters = _parameters(sampling, stream=False)
-        async with aclosing(self._outputs(prompt_ids, parameters, adapter)) as outputs:
+        apart = await self._watched_apart(prompt_ids, sampling, adapter)
+        asked = parameters(sampling, stream=False)
+        async with aclosing(self._outputs(prompt_ids, asked, adapter)) as outputs:
             async for output in outputs:
                 if output.finished:
+                    samples = sorted(output.outputs, key=lambda sample: sample.index)
+                    cached = output.num_cached_tokens or 0
                     return [
-                        _completion(sample, sampling, output.num_cached_tokens or 0)
-                        for sample in sorted(output.outputs, key=lambda sample: sample.index)
+                        completion(sample, sampling, cached, apart or _watched_first(sample, sampling))
+                        for sample in samples
                     ]
-        raise EngineError(f"vLLM ended a request without an answer; {_HINT}")
+        raise EngineError(f"vLLM ended a request without an answer; {HINT}")
 
     async def stream(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> AsyncIterator[Chunk]:
         check_request(self._info, prompt_ids, sampling)
         check_stream(sampling)
-        parameters = _parameters(sampling, stream=True)
-        async with aclosing(self._outputs(prompt_ids, parameters, adapter)) as outputs:
+        apart = await self._watched_apart(prompt_ids, sampling, adapter)
+        asked, begun = parameters(sampling, stream=True), False
+        async with aclosing(self._outputs(prompt_ids, asked, adapter)) as outputs:
             async for output in outputs:
                 [sample] = output.outputs
-                reason = _finish_reason(sample.finish_reason) if output.finished else None
-                yield Chunk(tuple(sample.token_ids), reason, output.num_cached_tokens or 0)
+                ids = tuple(sample.token_ids)
+                reason = finish_reason(sample.finish_reason) if output.finished else None
+                watched = (apart or _watched_first(sample, sampling)) if ids and not begun else None
+                begun = begun or bool(ids)
+                yield Chunk(ids, reason, output.num_cached_tokens or 0, watched)
+
+    async def _watched_apart(
+        self, prompt_ids: Sequence[int], sampling: Sampling, adapter: str | None
+    ) -> tuple[float, ...] | None:
+        """What is watched, where a request of its own is needed; what that computes is in the cache then."""
+        if not watches_apart(sampling):
+            return None
+        asked = watching_parameters(sampling.watch)
+        async with aclosing(self._outputs(prompt_ids, asked, adapter)) as outputs:
+            async for output in outputs:
+                if output.finished:
+                    return watched_in(output.outputs[0].logprobs[0], sampling.watch)
+        raise EngineError(f"vLLM ended a request without an answer; {HINT}")
 
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], *, adapter: str | None = None
@@ -152,9 +192,9 @@ class VllmEngine:
         check_request(self._info, ids, Sampling(max_tokens=1))
         if not completion_ids:
             return ()
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        asked = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
         scores: tuple[float, ...] = ()
-        async with aclosing(self._outputs(ids, parameters, adapter)) as outputs:
+        async with aclosing(self._outputs(ids, asked, adapter)) as outputs:
             async for output in outputs:
                 if output.prompt_logprobs:
                     rows = output.prompt_logprobs[len(prompt_ids) : len(ids)]
@@ -173,11 +213,26 @@ class VllmEngine:
         try:
             await self._engine.add_lora(request)
         except Exception as error:
-            raise EngineError(f"vLLM refused adapter {path} of rank {rank}: {_first_line(error)}") from error
+            if self._engine.errored:
+                raise self._classified(error) from error
+            raise EngineError(f"vLLM refused adapter {path} of rank {rank}: {first_line(error)}") from error
         old = self._adapters.pop(name, None)
         self._adapters[name] = request
         if old is not None:
-            await self._engine.remove_lora(old.lora_int_id)
+            await self._remove(old)
+
+    async def unload_adapter(self, name: str) -> None:
+        """See `Engine.unload_adapter`. Requests that run with it end as they would have."""
+        self._check_open()
+        if name not in self._adapters:
+            raise unknown_adapter(name, self._adapters)
+        await self._remove(self._adapters.pop(name))
+
+    async def _remove(self, request: Any) -> None:
+        try:
+            await self._engine.remove_lora(request.lora_int_id)
+        except Exception as error:
+            raise self._classified(error) from error
 
     async def close(self) -> None:
         if not self._closed:
@@ -191,13 +246,13 @@ class VllmEngine:
                 context.destroy(linger=0)
 
     async def _outputs(
-        self, prompt_ids: Sequence[int], parameters: Any, adapter: str | None
+        self, prompt_ids: Sequence[int], asked: Any, adapter: str | None
     ) -> AsyncGenerator[Any, None]:
         """vLLM's ``RequestOutput``s; leaving early aborts the request."""
         self._check_open()
         outputs = self._engine.generate(
             {"type": "token", "prompt_token_ids": list(prompt_ids)},
-            parameters,
+            asked,
             request_id=f"strop-{next(self._request_ids)}",
             lora_request=self._lora_of(adapter),
         )
@@ -213,10 +268,10 @@ class VllmEngine:
 
     def _classified(self, error: Exception) -> Exception:
         if self._engine is None or self._engine.errored:
-            return EngineError(f"vLLM's engine process died, killed or out of memory perhaps; {_HINT}")
+            return EngineDeadError(f"vLLM's engine process died, killed or out of memory perhaps; {HINT}")
         if isinstance(error, ValueError):
-            return UsageError(f"vLLM refused the request: {_first_line(error)}")
-        return EngineError(f"vLLM failed on a request: {_first_line(error)}; {_HINT}")
+            return UsageError(f"vLLM refused the request: {first_line(error)}")
+        return EngineError(f"vLLM failed on a request: {first_line(error)}; {HINT}")
 
     def _lora_of(self, adapter: str | None) -> Any:
         if adapter is None:
@@ -267,13 +322,14 @@ def quiet() -> Iterator[None]:
             del os.environ[name]
 
 
-def _arguments(model: Path, max_model_len: int, *, on_cpu: bool, max_lora_rank: int) -> dict[str, Any]:
+def _arguments(model: Path, max_model_len: int, *, on_cpu: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": str(model),
         "max_model_len": max_model_len,
         "enable_prefix_caching": True,
-        "disable_log_stats": True,
         "use_tqdm_on_load": False,
+        # By default a structure xgrammar refuses goes to another library, and its grammar is not ours.
+        "structured_outputs_config": {"backend": "xgrammar"},
     }
     if on_cpu:
         arguments |= {
@@ -283,12 +339,18 @@ def _arguments(model: Path, max_model_len: int, *, on_cpu: bool, max_lora_rank: 
             "max_num_batched_tokens": max(4096, max_model_len),
             "max_num_seqs": 32,
         }
-    if max_lora_rank:
-        rank = next((rank for rank in _RANKS if rank >= max_lora_rank), None)
-        if rank is None:
-            raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}, not {max_lora_rank}")
-        arguments |= {"enable_lora": True, "max_lora_rank": rank, "max_loras": 1}
     return arguments
+
+
+def _room_for_adapters(largest_rank: int, adapters: int) -> dict[str, Any]:
+    rank = next((rank for rank in _RANKS if rank >= largest_rank), None)
+    if rank is None:
+        raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}, not {largest_rank}")
+    return {"enable_lora": True, "max_lora_rank": rank, "max_loras": adapters}
+
+
+def _watched_first(sample: Any, sampling: Sampling) -> tuple[float, ...] | None:
+    return watched_in(sample.logprobs[0], sampling.watch) if sampling.watch and sample.logprobs else None
 
 
 def _start(arguments: Mapping[str, Any]) -> Any:
@@ -299,11 +361,11 @@ def _start(arguments: Mapping[str, Any]) -> Any:
         try:
             engine_args = AsyncEngineArgs(**arguments)
         except TypeError as error:
-            raise UsageError(f"vLLM does not know an engine argument: {_first_line(error)}") from error
+            raise UsageError(f"vLLM does not know an engine argument: {first_line(error)}") from error
         try:
             return AsyncLLM.from_engine_args(engine_args)
         except Exception as error:
-            raise EngineError(f"vLLM did not start: {_first_line(error)}; {_HINT}") from error
+            raise EngineError(f"vLLM did not start: {first_line(error)}; {HINT}") from error
 
 
 def _zmq_context(engine: Any) -> Any:
@@ -319,45 +381,3 @@ def _lora_request(name: str, number: int, path: Path) -> Any:
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(name, number, str(path.resolve()))
-
-
-def _parameters(sampling: Sampling, *, stream: bool) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return SamplingParams(
-        n=sampling.n,
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        seed=sampling.seed,
-        stop=list(sampling.stop),
-        stop_token_ids=list(sampling.stop_token_ids),
-        logprobs=0 if sampling.logprobs else None,
-        detokenize=bool(sampling.stop),
-        include_stop_str_in_output=True,
-        output_kind=RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY,
-    )
-
-
-def _completion(sample: Any, sampling: Sampling, cached_tokens: int) -> Completion:
-    ids = tuple(sample.token_ids)
-    logprobs = None
-    if sampling.logprobs:
-        logprobs = tuple(row[i].logprob for row, i in zip(sample.logprobs, ids, strict=True))
-    return Completion(ids, _finish_reason(sample.finish_reason), logprobs, cached_tokens)
-
-
-def _finish_reason(reason: str | None) -> FinishReason:
-    try:
-        return FinishReason(reason or "abort")
-    except ValueError:
-        raise EngineError(f"vLLM gave up a request ({reason}); {_HINT}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    """The most telling single line: pydantic's errors put theirs second."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]

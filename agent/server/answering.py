@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from strop.agent.answer import Answer, Draft, StopReason, Usage
+from strop.agent.answer import NOTHING, Answer, Draft, Usage
 from strop.agent.chat import Ids
 from strop.agent.engines.base import Chunk, Completion, FinishReason
 from strop.agent.policy import usage_of
@@ -26,7 +26,7 @@ from strop.agent.server.reply import (
     reading_of,
     to_json,
 )
-from strop.agent.server.served import Served
+from strop.agent.server.roster import ServedModel
 from strop.agent.server.text import Detokenizer
 from strop.tools.errors import StropError
 
@@ -41,28 +41,35 @@ class Settled:
 
     choices: tuple[Choice, ...]
     usage: Usage
+    check_usage: Usage = NOTHING
+    """Of `usage`, what the check turns cost."""
 
 
 class Answering:
     """One question on its way through what is served. Cancelling any of it cancels the engine's work."""
 
-    def __init__(self, served: Served, question: Question, envelope: Envelope):
-        """Renders the prompt. Raises UsageError where it cannot be, TooLongError where it does not fit."""
-        self._served = served
+    def __init__(self, model: ServedModel, question: Question, envelope: Envelope, keep_alive: float):
+        """Renders the prompt. `keep_alive` is in seconds.
+
+        Raises UsageError where it cannot be rendered, TooLongError where it does not fit.
+        """
+        self._model = model
+        self._keep_alive = keep_alive
         self._question = question
         self._envelope = envelope
-        policy = served.policy
+        policy = model.policy
         self._prompt: Ids = policy.prompt_ids(question.task)
         self._sampling = policy.fitted(self._prompt, question.sampling)
 
     async def settle(self) -> Settled:
         """All choices, whole. Raises EngineError, ApiError."""
-        policy = self._served.policy
+        policy = self._model.policy
         if self._question.refine != "off":
             answers = await self._refined()
             usage = sum((answer.usage for answer in answers), Usage())
-            choices = (self._choice(answer.final, answer.rounds, answer.stop_reason) for answer in answers)
-            return Settled(tuple(choices), usage)
+            checks = sum((answer.check_usage for answer in answers), Usage())
+            choices = (self._choice(answer.final, answer) for answer in answers)
+            return Settled(tuple(choices), usage, checks)
         done = await policy.complete(self._prompt, self._sampling)
         drafts = (policy.draft_of(self._prompt, completion, self._question.task.tools) for completion in done)
         return Settled(tuple(map(self._choice, drafts)), usage_of(self._prompt, done))
@@ -77,12 +84,12 @@ class Answering:
                     continue
                 on_settled(piece)
                 if self._question.include_usage:
-                    yield _event(self._envelope.usage(piece.usage))
+                    yield event_of(self._envelope.usage(piece.usage, piece.check_usage))
         yield DONE
 
     async def _refined(self) -> list[Answer]:
         """One answer a choice, all at once; seeds differ, so that choices may."""
-        answerer = self._served.refiners(self._question.refine)
+        answerer = self._model.refiners(self._question.refine)
         first = self._question.sampling.seed
         seeds = [None if first is None else first + index for index in range(self._sampling.n)]
         try:
@@ -94,49 +101,48 @@ class Answering:
                     for seed in seeds
                 ]
         except* StropError as failures:
-            raise _first(failures) from None
+            raise first_failure(failures) from None
         return [task.result() for task in tasks]
 
-    def _choice(self, draft: Draft, rounds: int = 0, stop_reason: StopReason = StopReason.OFF) -> Choice:
-        template = self._served.policy.template
+    def _choice(self, draft: Draft, answer: Answer | None = None) -> Choice:
+        template = self._model.policy.template
         return choice_of(
             reading_of(draft, self._question, template.call_format),
             draft.finish_reason,
             self._question,
-            rounds=rounds,
-            stop_reason=stop_reason,
+            answer=answer,
             logprobs=logprobs_of(draft, template) if self._sampling.logprobs else None,
         )
 
     async def _kept_alive(self) -> AsyncGenerator[bytes | Settled]:
         work = asyncio.ensure_future(self.settle())
         try:
-            while not (await asyncio.wait({work}, timeout=self._served.keep_alive))[0]:
+            while not (await asyncio.wait({work}, timeout=self._keep_alive))[0]:
                 yield KEEP_ALIVE
             settled = work.result()
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         for index, choice in enumerate(settled.choices):
-            yield _event(self._envelope.opening(index))
+            yield event_of(self._envelope.opening(index))
             for event in self._closing(choice, index=index):
                 yield event
         yield settled
 
     async def _live(self) -> AsyncGenerator[bytes | Settled]:
-        template = self._served.policy.template
+        template = self._model.policy.template
         detokenizer, reader = Detokenizer(template), TextReader(self._question, template.call_format)
         ids: list[int] = []
         sent, last = "", None
-        async with aclosing(_closable(self._chunks())) as chunks:
+        async with aclosing(closable(self._chunks())) as chunks:
             async for chunk in chunks:
                 if last is None:
-                    yield _event(self._envelope.opening(0))
+                    yield event_of(self._envelope.opening(0))
                 last = chunk
                 ids += chunk.token_ids
                 if text := reader.feed(detokenizer.feed(chunk.token_ids)):
                     sent += text
-                    yield _event(self._envelope.delta(0, {"content": text}))
+                    yield event_of(self._envelope.delta(0, {"content": text}))
         finish = (last and last.finish_reason) or FinishReason.ABORT
         choice = choice_of(reader.finish(detokenizer.finish()), finish, self._question)
         for event in self._closing(choice, sent):
@@ -145,24 +151,25 @@ class Answering:
         yield Settled((choice,), usage_of(self._prompt, [done]))
 
     def _chunks(self) -> AsyncIterator[Chunk]:
-        policy = self._served.policy
+        policy = self._model.policy
         return policy.engine.stream(self._prompt, self._sampling, adapter=policy.adapter)
 
     def _closing(self, choice: Choice, sent: str = "", *, index: int = 0) -> Iterator[bytes]:
-        return map(_event, self._envelope.closing(index, choice, sent))
+        return map(event_of, self._envelope.closing(index, choice, sent))
 
 
-def _event(value: object) -> bytes:
+def event_of(value: object) -> bytes:
+    """One server-sent event."""
     return b"data: " + to_json(value) + b"\n\n"
 
 
-def _first(failures: BaseExceptionGroup[StropError]) -> StropError:
+def first_failure(failures: BaseExceptionGroup[StropError]) -> StropError:
     """The first failure of a group, which may hold groups."""
     first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_failure(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _closable(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk]:
+async def closable(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk]:
     """`chunks`, which engines need not make a generator, so that leaving early ends the request now."""
     try:
         async for chunk in chunks:

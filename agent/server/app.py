@@ -1,34 +1,40 @@
 """The server: OpenAI's chat completions over what is served.
 
     POST /v1/chat/completions     docs/server.md says which fields it reads, ignores and refuses
-    GET  /v1/models               the one model
-    GET  /health                  200 while the engine answers, else 503
+    POST /v1/completions          text or token ids, continued as they are
+    GET  /v1/models               the model, and the adapters loaded beside it
+    POST /v1/load_lora_adapter, /v1/unload_lora_adapter   as in vLLM, where the server was started so
+    GET  /health                  200 while the process can answer at all, else 503
+    GET  /ready                   200 while new requests are taken, else 503
     GET  /version                 of Strop and of the engine
     GET  /metrics                 see strop.agent.server.metrics
+    GET  /openapi.json            all of this, for programs
 
-Only the routes under ``/v1`` ask for the API key. Not covered yet: forced calls (``required``, named, strict
-tools), ``response_format``, several models behind one address, limits on requests in flight.
+Only the routes under ``/v1`` ask for the API key.
 """
 
 from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from strop.agent.server import errors
+from strop.agent.server import document, errors
 from strop.agent.server.answering import Answering, Settled
 from strop.agent.server.body import read_object
+from strop.agent.server.completing import Completing
 from strop.agent.server.errors import ApiError
 from strop.agent.server.metrics import CLIENT_LEFT, CONTENT_TYPE, Measured, Metrics
-from strop.agent.server.protocol import question_of, read_request
+from strop.agent.server.prompts import AdapterName, NewAdapter, read_completion
+from strop.agent.server.protocol import Defaults, question_of, read_body, read_request, refine_of_header
 from strop.agent.server.pulse import Pulse
 from strop.agent.server.reply import Envelope, to_json
 from strop.agent.server.responses import EventStream, until_disconnect
@@ -36,39 +42,64 @@ from strop.agent.server.served import Served
 
 __all__ = ["Served", "create_app"]
 
+T = TypeVar("T")
+
+REFINE_HEADER = "x-strop-refine"
+"""``off``, ``adaptive`` or a number of rounds, for clients that cannot add to the body."""
+
 
 def create_app(served: Served) -> FastAPI:
     """An app that answers with `served`. It starts and closes nothing: the engine belongs to the caller."""
-    app = FastAPI(title="Strop", version=version("strop"), openapi_url=None)
+    app = FastAPI(title="Strop", version=version("strop"), docs_url=None, redoc_url=None)
     app.state.served = served
-    metrics, pulse = Metrics(), Pulse(served.policy)
+    metrics, pulse = Metrics(), Pulse(served.first.policy)
     app.include_router(_openai_routes(served, metrics, pulse))
     app.include_router(_own_routes(served, metrics, pulse))
     app.add_middleware(Measured, metrics=metrics)
     errors.install(app)
+    document.install(app)
     return app
 
 
 def _openai_routes(served: Served, metrics: Metrics, pulse: Pulse) -> APIRouter:
     def authorized(request: Request) -> None:
-        _check_key(request, served.api_key)
+        _check_key(request, served.api_keys)
 
     routes = APIRouter(prefix="/v1", dependencies=[Depends(authorized)])
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model_card(served)]}
+        return {"object": "list", "data": [model.card for model in served.models.models]}
 
     @routes.get("/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
-        _check_model(name, served)
-        return _model_card(served)
+        return served.models.find(name)[0].card
 
-    @routes.post("/chat/completions")
+    @routes.post("/chat/completions", **document.CHAT)
     async def chat_completions(request: Request) -> Response:
         return await _chat(request, served, metrics, pulse)
 
+    @routes.post("/completions", **document.COMPLETIONS)
+    async def completions(request: Request) -> Response:
+        return await _complete(request, served, metrics, pulse)
+
+    if served.hot_adapters:
+        _add_adapter_routes(routes, served)
     return routes
+
+
+def _add_adapter_routes(routes: APIRouter, served: Served) -> None:
+    @routes.post("/load_lora_adapter", **document.LOAD_ADAPTER)
+    async def load(request: Request) -> JSONResponse:
+        wanted = read_body(NewAdapter, await read_object(request, served.max_body_bytes))
+        await served.models.load(wanted.lora_name, Path(wanted.lora_path))
+        return JSONResponse({"status": "ok"})
+
+    @routes.post("/unload_lora_adapter", **document.UNLOAD_ADAPTER)
+    async def unload(request: Request) -> JSONResponse:
+        wanted = read_body(AdapterName, await read_object(request, served.max_body_bytes))
+        await served.models.unload(wanted.lora_name)
+        return JSONResponse({"status": "ok"})
 
 
 def _own_routes(served: Served, metrics: Metrics, pulse: Pulse) -> APIRouter:
@@ -82,7 +113,7 @@ def _own_routes(served: Served, metrics: Metrics, pulse: Pulse) -> APIRouter:
 
     @routes.get("/version")
     async def versions() -> dict[str, str]:
-        info = served.policy.engine.info
+        info = served.first.policy.engine.info
         return {"version": version("strop"), "engine": info.kind, "engine_detail": info.detail}
 
     @routes.get("/metrics")
@@ -97,48 +128,65 @@ async def _chat(request: Request, served: Served, metrics: Metrics, pulse: Pulse
         body = read_request(await read_object(request, served.max_body_bytes))
     except ClientDisconnect:
         return Response(status_code=CLIENT_LEFT)
-    if body.model is not None:
-        _check_model(body.model, served)
-    question = question_of(body, served.sampling, served.refine)
-    envelope = Envelope(question.task.id, served.model, int(time.time()))
-    answering = Answering(served, question, envelope)
+    model, named = served.models.find(body.model)
+    policy = model.policy
+    wanted = refine_of_header(request.headers.get(REFINE_HEADER)) or named or served.refine
+    defaults = Defaults(
+        served.sampling, wanted, policy.template.call_format, structures=policy.engine.info.structures
+    )
+    question = question_of(body, defaults)
+    envelope = Envelope(question.task.id, model.model, int(time.time()))
+    answering = Answering(model, question, envelope, served.keep_alive)
 
     def count(settled: Settled) -> None:
         metrics.answered(settled.choices, settled.usage)
 
     if question.stream:
-        return EventStream(_watched(answering.events(count), pulse), metrics.stream_errors.inc)
-    with pulse.watching():
-        settled = await until_disconnect(request.receive, answering.settle())
+        return _stream(answering.events(count), metrics, pulse)
+    settled = await _watched(request, answering.settle(), pulse)
     if settled is None:
         return Response(status_code=CLIENT_LEFT)
     count(settled)
-    reply = envelope.completion(settled.choices, settled.usage)
+    reply = envelope.completion(settled.choices, settled.usage, settled.check_usage)
     return Response(to_json(reply), media_type="application/json")
 
 
-async def _watched(events: AsyncGenerator[bytes], pulse: Pulse) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        with pulse.watching():
-            async for event in events:
-                yield event
+async def _complete(request: Request, served: Served, metrics: Metrics, pulse: Pulse) -> Response:
+    try:
+        body = read_completion(await read_object(request, served.max_body_bytes))
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_LEFT)
+    model, _ = served.models.find(body.model)
+    completing = Completing(model, body, served.sampling)
+    if body.stream:
+        return _stream(completing.events(metrics.spent), metrics, pulse)
+    done = await _watched(request, completing.settle(), pulse)
+    if done is None:
+        return Response(status_code=CLIENT_LEFT)
+    reply, usage = done
+    metrics.spent(usage)
+    return Response(to_json(reply), media_type="application/json")
 
 
-def _check_key(request: Request, key: str | None) -> None:
-    """Raise 401 unless the request carries `key`; comparing takes as long whatever was sent."""
+def _stream(events: AsyncGenerator[bytes], metrics: Metrics, pulse: Pulse) -> EventStream:
+    async def watched() -> AsyncGenerator[bytes]:
+        async with aclosing(events):
+            with pulse.watching():
+                async for event in events:
+                    yield event
+
+    return EventStream(watched(), metrics.stream_errors.inc)
+
+
+async def _watched(request: Request, work: Coroutine[Any, Any, T], pulse: Pulse) -> T | None:
+    with pulse.watching():
+        return await until_disconnect(request.receive, work)
+
+
+def _check_key(request: Request, keys: Sequence[str]) -> None:
+    """Raise 401 unless the request carries one of `keys`; comparing takes as long whatever was sent."""
     sent = request.headers.get("authorization", "")
-    if key is not None and not hmac.compare_digest(sent.encode("latin-1"), f"Bearer {key}".encode()):
-        what = "is not the one this server was started with" if sent else "is missing"
+    fits = [hmac.compare_digest(sent.encode("latin-1"), f"Bearer {key}".encode()) for key in keys]
+    if keys and not any(fits):
+        what = "is not one this server was started with" if sent else "is missing"
         raise ApiError(401, f"the API key {what} (Authorization: Bearer KEY)", code="invalid_api_key")
-
-
-def _check_model(name: str, served: Served) -> None:
-    if name != served.model:
-        message = f"no model {name[:200]!r} here; this server has {served.model!r}"
-        raise ApiError(404, message, param="model", code="model_not_found")
-
-
-def _model_card(served: Served) -> dict[str, Any]:
-    length = served.policy.engine.info.context_length
-    card = {"id": served.model, "object": "model", "created": served.created, "owned_by": "strop"}
-    return card | {"max_model_len": length}

@@ -72,14 +72,19 @@ def of_validation(error: ValidationError, body: Mapping[str, Any]) -> ApiError:
 
     Where a field may be one of several things, the complaint that goes deepest into it is the one to tell.
     """
-    found = [(field_path(one["loc"], body), one["msg"]) for one in error.errors(include_url=False)]
-    param, reason = max((one for one in found if one[0].startswith(found[0][0])), key=lambda one: len(one[0]))
+    found = [
+        (field_path(one["loc"], body, missing=one["type"] == "missing"), one["msg"])
+        for one in error.errors(include_url=False)
+    ]
+    inside = [one for one in found if one[0].startswith(found[0][0])]
+    param, reason = max(inside, key=lambda one: one[0].count(".") + one[0].count("["))
     reason = reason.removeprefix("Value error, ")
     return refused(f"{param}: {reason}" if param else reason, param or None)
 
 
-def field_path(loc: Sequence[str | int], body: Any) -> str:
-    """``("messages", 0, "str")`` → ``messages[0]``: only steps that the body has, or lacks at the end.
+def field_path(loc: Sequence[str | int], body: Any, *, missing: bool = False) -> str:
+    """``("messages", 0, "str")`` → ``messages[0]``: only steps that the body has, and the last where that is
+    what is `missing`.
 
     Pydantic adds the names of union members to a location; a client knows nothing of those.
     """
@@ -87,7 +92,11 @@ def field_path(loc: Sequence[str | int], body: Any) -> str:
     for index, step in enumerate(loc):
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
-        elif isinstance(step, str) and isinstance(here, dict) and (step in here or index == len(loc) - 1):
+        elif (
+            isinstance(step, str)
+            and isinstance(here, dict)
+            and (step in here or (missing and index == len(loc) - 1))
+        ):
             path, here = f"{path}.{step}" if path else step, here.get(step)
     return path
 

@@ -52,12 +52,16 @@ class Metrics:
 
     def answered(self, choices: Sequence[Choice], usage: Usage) -> None:
         """Count one request's answers and what they cost."""
-        self.tokens.labels("prompt").inc(usage.prompt_tokens)
-        self.tokens.labels("cached").inc(usage.cached_tokens)
-        self.tokens.labels("completion").inc(usage.completion_tokens)
+        self.spent(usage)
         for choice in choices:
             self.rounds.inc(choice.rounds)
             self.answers.labels(choice.stop_reason.value).inc()
+
+    def spent(self, usage: Usage) -> None:
+        """Count tokens."""
+        self.tokens.labels("prompt").inc(usage.prompt_tokens)
+        self.tokens.labels("cached").inc(usage.cached_tokens)
+        self.tokens.labels("completion").inc(usage.completion_tokens)
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""

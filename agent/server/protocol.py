@@ -8,18 +8,29 @@ A field is in one of four groups: read (`ChatRequest`), ignored because the answ
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from strop.agent.answer import MAX_ROUNDS
 from strop.agent.engines.base import Sampling
-from strop.agent.server.body import parse
 from strop.agent.server.errors import of_validation, refused
+from strop.agent.server.forcing import structure_of
+from strop.agent.server.messages import (
+    AllowedChoice,
+    ChatMessage,
+    NamedTool,
+    OfferedTool,
+    Part,
+    ResponseFormat,
+    ToolChoice,
+)
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
+
+Body = TypeVar("Body", bound=BaseModel)
 
 RefineSetting: TypeAlias = Literal["off", "adaptive"] | int
 """No refinement, as much as pays, or at most N check turns."""
@@ -45,108 +56,14 @@ NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "modalities": (["text"],),
     "presence_penalty": (0,),
     "repetition_penalty": (1,),
-    "response_format": ({"type": "text"},),
     "top_k": (-1, 0),
-    "top_logprobs": (0,),
     "function_call": (),
     "functions": (),
 }
 """Fields that are not supported, and their values that change nothing (null is always one)."""
 
 
-class _Strict(BaseModel):
-    """No guessing: ``"1"`` is not 1. Fields that are not declared are dropped."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-
-class TextPart(_Strict):
-    """A piece of a message."""
-
-    type: Literal["text"]
-    text: str
-
-
-class CalledFunction(_Strict):
-    """What an earlier answer called."""
-
-    name: str = Field(min_length=1)
-    arguments: str
-    """JSON text of an object; an empty text is an empty object."""
-
-    @field_validator("arguments")
-    @classmethod
-    def _is_object(cls, text: str) -> str:
-        if not isinstance(parse(text or "{}"), dict):
-            raise ValueError("must be the JSON text of an object")
-        return text or "{}"
-
-
-class CalledTool(_Strict):
-    """A tool call in an assistant's message."""
-
-    id: str = ""
-    type: Literal["function"] = "function"
-    function: CalledFunction
-
-
-class ChatMessage(_Strict):
-    """One message; what other servers add to theirs (`refusal`, `annotations`, `name`, …) is not read."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
-    tool_calls: list[CalledTool] | None = None
-    tool_call_id: str | None = None
-    function_call: None = None
-    """OpenAI's retired form; refused rather than dropped."""
-    audio: None = None
-    """Refused: the models are text-only."""
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> ChatMessage:
-        if self.tool_calls and self.role != "assistant":
-            raise ValueError("only an assistant's message has tool_calls")
-        if self.content is None and not (self.role == "assistant" and self.tool_calls):
-            raise ValueError("content is missing")
-        if self.role == "tool" and self.tool_call_id is None:
-            raise ValueError("a tool's message needs the tool_call_id it answers")
-        return self
-
-
-class FunctionSpec(_Strict):
-    """A function on offer."""
-
-    name: str = Field(min_length=1, max_length=256)
-    """Wider than OpenAI's: dots and dashes are what real tools have."""
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-    @field_validator("parameters")
-    @classmethod
-    def _reads_as_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The two keywords that Strop itself looks at."""
-        required, properties = (schema or {}).get("required"), (schema or {}).get("properties")
-        if required is not None and not (
-            isinstance(required, list) and all(isinstance(name, str) for name in required)
-        ):
-            raise ValueError("'required' must be a list of names")
-        if properties is not None and not isinstance(properties, dict):
-            raise ValueError("'properties' must be an object")
-        return schema
-
-
-class OfferedTool(_Strict):
-    """A tool on offer."""
-
-    type: Literal["function"]
-    function: FunctionSpec
-
-    def spec(self) -> ToolSpec:
-        return ToolSpec.from_openai(self.model_dump(exclude_none=True))
-
-
-class StreamOptions(_Strict):
+class StreamOptions(Part):
     """Only `include_usage` means anything here."""
 
     include_usage: bool | None = None
@@ -161,8 +78,8 @@ class StropOptions(BaseModel):
     """0 is ``off``; null is the server's own setting."""
 
 
-_StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
-_Limit: TypeAlias = Annotated[int, Field(ge=1, le=2**31 - 1)]
+StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class ChatRequest(BaseModel):
@@ -174,16 +91,18 @@ class ChatRequest(BaseModel):
     """Missing: the one model that is served."""
     messages: list[ChatMessage] = Field(min_length=1)
     tools: list[OfferedTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    stop: _StopText | Annotated[list[_StopText], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: _Limit | None = None
-    max_completion_tokens: _Limit | None = None
+    max_tokens: Limit | None = None
+    max_completion_tokens: Limit | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     strop: StropOptions | None = None
@@ -195,6 +114,8 @@ class ChatRequest(BaseModel):
             raise ValueError("max_tokens and max_completion_tokens differ: give one of them")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options is only allowed where stream is true")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs is only allowed where logprobs is true")
         return self
 
     @property
@@ -217,57 +138,121 @@ class Question:
     include_usage: bool = False
     """Whether a stream ends with a chunk of usage."""
     one_call: bool = False
-    """``parallel_tool_calls: false``: calls after the first are left out, and the reply says so."""
+    """``parallel_tool_calls: false``, or a named tool: calls after the first are left out, which is said."""
+
+
+def read_body(kind: type[Body], body: Mapping[str, Any]) -> Body:
+    """Validate a body. Raises ApiError 400 that names the first wrong field."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise of_validation(error, body) from error
 
 
 def read_request(body: Mapping[str, Any]) -> ChatRequest:
-    """Validate a body. Raises ApiError 400 that names the first wrong field."""
-    try:
-        request = ChatRequest.model_validate(body)
-    except ValidationError as error:
-        raise of_validation(error, body) from error
+    """Read a chat request. Raises ApiError 400 that names the first wrong field."""
+    request = read_body(ChatRequest, body)
     for name, value in (request.model_extra or {}).items():
-        _check_extra(name, value)
+        check_extra(name, value, IGNORED, NEUTRAL)
     _check_tools(request)
     return request
 
 
-def _check_extra(name: str, value: Any) -> None:
-    if value is None or name in IGNORED:
+def refine_of_header(text: str | None) -> RefineSetting | None:
+    """What the header says; None where there is none. Raises ApiError 400."""
+    if text is None:
+        return None
+    word = text.strip().lower()
+    if word in ("off", "0"):
+        return "off"
+    if word == "adaptive":
+        return "adaptive"
+    if word in map(str, range(1, MAX_ROUNDS + 1)):
+        return int(word)
+    raise refused(f"X-Strop-Refine: want off, adaptive or 1 to {MAX_ROUNDS}, got {word[:40]!r}")
+
+
+def check_extra(
+    name: str, value: Any, ignored: Container[str], neutral: Mapping[str, tuple[Any, ...]]
+) -> None:
+    """Raise ApiError 400 for a field that nothing reads, unless it may be there with that value."""
+    if value is None or name in ignored:
         return
-    if name not in NEUTRAL:
+    if name not in neutral:
         raise refused(f"unknown field {name[:100]!r}", name[:100])
-    if isinstance(value, bool) or value not in NEUTRAL[name]:
+    if isinstance(value, bool) or value not in neutral[name]:
         raise refused(f"{name!r} is not supported by this server and would change the answer", name)
 
 
 def _check_tools(request: ChatRequest) -> None:
-    choice = request.tool_choice
-    if choice == "required" or isinstance(choice, dict):
-        raise refused("tool_choice: this server cannot force a call yet; use 'auto' or 'none'", "tool_choice")
     seen: set[str] = set()
     for index, tool in enumerate(request.tools or ()):
         if tool.function.name in seen:
             raise refused(f"tools[{index}]: a second tool called {tool.function.name!r}", f"tools[{index}]")
         seen.add(tool.function.name)
+    if not seen and request.tool_choice not in (None, "auto", "none"):
+        raise refused("tool_choice: there are no tools to choose from", "tool_choice")
+    for name in sorted(_named(request.tool_choice) - seen):
+        raise refused(f"tool_choice: no tool called {name[:200]!r} is on offer", "tool_choice")
 
 
-def question_of(request: ChatRequest, sampling: Sampling, refine: RefineSetting) -> Question:
-    """What `request` asks for, where `sampling` and `refine` are what it gets for saying nothing."""
-    offered = () if request.tool_choice == "none" else tuple(tool.spec() for tool in request.tools or ())
+def _named(choice: ToolChoice | None) -> set[str]:
+    """Names of the tools that a choice mentions."""
+    if isinstance(choice, NamedTool):
+        return {choice.function.name}
+    return (
+        {tool.function.name for tool in choice.allowed_tools.tools}
+        if isinstance(choice, AllowedChoice)
+        else set()
+    )
+
+
+def _offered(request: ChatRequest) -> tuple[ToolSpec, ...]:
+    """The tools that the model is shown. A named one is shown among the others, as OpenAI does."""
+    choice = request.tool_choice
+    if choice == "none":
+        return ()
+    allowed = _named(choice) if isinstance(choice, AllowedChoice) else None
+    return tuple(
+        tool.spec() for tool in request.tools or () if allowed is None or tool.function.name in allowed
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a request gets for saying nothing, and what its structure depends on."""
+
+    sampling: Sampling
+    refine: RefineSetting
+    call_format: str
+    """The form the model writes calls in."""
+    structures: bool
+    """Whether the engine can constrain; if not, strict tools are only checked."""
+
+
+def question_of(request: ChatRequest, defaults: Defaults) -> Question:
+    """What `request` asks for. Raises ApiError 400 for a strict schema that cannot be enforced."""
+    offered = _offered(request)
     task = Task(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         messages=tuple(message.model_dump(exclude_none=True) for message in request.messages),
         tools=offered,
     )
+    structure = structure_of(
+        request.tool_choice,
+        offered if defaults.structures else tuple(replace(tool, strict=False) for tool in offered),
+        request.response_format,
+        parallel=request.parallel_tool_calls is not False,
+        call_format=defaults.call_format,
+    )
     wanted = request.refine
     return Question(
         task=task,
-        sampling=_sampling(request, sampling),
-        refine="off" if not offered else refine if wanted is None else wanted,
+        sampling=replace(_sampling(request, defaults.sampling), structure=structure),
+        refine="off" if not offered else defaults.refine if wanted is None else wanted,
         stream=bool(request.stream),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
-        one_call=request.parallel_tool_calls is False,
+        one_call=request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedTool),
     )
 
 
@@ -283,4 +268,5 @@ def _sampling(request: ChatRequest, default: Sampling) -> Sampling:
         seed=None if request.seed is None else request.seed % 2**31,
         stop=stop,
         logprobs=bool(request.logprobs),
+        top_logprobs=request.top_logprobs or 0,
     )

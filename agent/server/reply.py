@@ -9,9 +9,10 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
-from strop.agent.answer import Draft, StopReason, Usage
+from strop.agent.answer import NOTHING, Answer, Draft, StopReason, Usage
 from strop.agent.chat import Template
 from strop.agent.engines.base import FinishReason
 from strop.agent.server.errors import ApiError
@@ -40,10 +41,11 @@ class Choice:
     """Names called that were not on offer; the calls are in the reply all the same."""
     rounds: int = 0
     stop_reason: StopReason = StopReason.OFF
-    strict_violations: tuple[str, ...] = ()
-    """What calls of tools with ``strict: true`` get wrong: decoding is not constrained yet."""
+    p_stop: float | None = None
+    """See `Answer.p_stop`."""
     problem: str | None = None
-    """Why a text that looks like a call was not read as one; it is the content then."""
+    """Why a text that looks like a call was not read as one, or is none that a strict tool takes; it is the
+    content then."""
     logprobs: tuple[dict[str, Any], ...] | None = None
     """OpenAI's objects, one a token of the text; None unless asked for."""
 
@@ -65,9 +67,9 @@ class Choice:
         return {
             "rounds": self.rounds,
             "stop_reason": self.stop_reason.value,
+            "p_stop": self.p_stop,
             "repairs": list(self.repairs),
             "unknown_tools": list(self.unknown_tools),
-            "strict_violations": list(self.strict_violations),
             "problem": self.problem,
         }
 
@@ -88,7 +90,22 @@ def read_text(text: str, question: Question, call_format: str) -> Reading:
     """How `text` is read: as prose where no tool may be called."""
     if not question.task.tools:
         return Reading((), text)
-    return settle_names(read_calls(text, preferred=call_format), question.task.tools)
+    return settled(read_calls(text, preferred=call_format), text, question)
+
+
+def settled(reading: Reading, text: str, question: Question) -> Reading:
+    """`reading` of `text` with the names on offer, or as content where a strict tool is called wrongly.
+
+    Decoding is constrained for strict tools (`strop.agent.server.forcing`); this is for what slips past, in
+    forms that have no mark to constrain from, and for engines that cannot.
+    """
+    tools = question.task.tools
+    reading = settle_names(reading, tools)
+    strict = {tool.name for tool in tools if tool.strict}
+    wrong = [why for call in reading.calls if call.name in strict for why in validate_call(call, tools)]
+    if not wrong:
+        return reading
+    return Reading((), text.strip() or None, problem=f"a strict tool is called wrongly: {wrong[0]}")
 
 
 def choice_of(
@@ -96,8 +113,7 @@ def choice_of(
     finish: FinishReason,
     question: Question,
     *,
-    rounds: int = 0,
-    stop_reason: StopReason = StopReason.OFF,
+    answer: Answer | None = None,
     logprobs: tuple[dict[str, Any], ...] | None = None,
 ) -> Choice:
     """An answer that was read, as it is sent. Raises ApiError 503 where the engine gave it up."""
@@ -107,8 +123,7 @@ def choice_of(
     if question.one_call and len(calls) > 1:
         repairs += (f"left out {len(calls) - 1} more calls: parallel_tool_calls is false",)
         calls = calls[:1]
-    offered = {tool.name: tool for tool in question.task.tools}
-    strict = [call for call in calls if call.name in offered and offered[call.name].strict]
+    offered = {tool.name for tool in question.task.tools}
     read_as = "tool_calls" if calls else "stop"
     return Choice(
         content=reading.content or (None if calls else ""),
@@ -117,12 +132,10 @@ def choice_of(
         finish_reason="length" if finish is FinishReason.LENGTH else read_as,
         repairs=repairs,
         unknown_tools=tuple(call.name for call in calls if call.name not in offered),
-        strict_violations=tuple(
-            wrong for call in strict for wrong in validate_call(call, question.task.tools)
-        ),
         problem=reading.problem,
-        rounds=rounds,
-        stop_reason=stop_reason,
+        rounds=answer.rounds if answer else 0,
+        stop_reason=answer.stop_reason if answer else StopReason.OFF,
+        p_stop=answer.p_stop if answer else None,
         logprobs=logprobs,
     )
 
@@ -131,11 +144,11 @@ class TextReader:
     """Reads text that arrives in pieces as `read_text` reads the whole, up to a stop text."""
 
     def __init__(self, question: Question, call_format: str):
+        self._question = question
         self._stop = StopFilter(question.sampling.stop)
-        self._tools = question.task.tools
-        self._calls = StreamReader(call_format) if self._tools else None
-        self._prose: list[str] = []
-        """What was passed on where nothing is read as a call."""
+        self._calls = StreamReader(call_format) if question.task.tools else None
+        self._pieces: list[str] = []
+        """Everything before the stop text."""
 
     def feed(self, text: str) -> str:
         """Content to send now."""
@@ -144,22 +157,22 @@ class TextReader:
     def finish(self, text: str) -> Reading:
         """What all of the text says, `text` being its end; content that was not sent yet included."""
         self._pass(self._stop.feed(text) + self._stop.finish())
+        whole = "".join(self._pieces)
         if self._calls is None:
-            return Reading((), "".join(self._prose))
-        return settle_names(self._calls.finish()[1], self._tools)
+            return Reading((), whole)
+        return settled(self._calls.finish()[1], whole, self._question)
 
     def _pass(self, text: str) -> str:
-        if self._calls:
-            return self._calls.feed(text)
-        self._prose.append(text)
-        return text
+        self._pieces.append(text)
+        return self._calls.feed(text) if self._calls else text
 
 
 def reading_of(draft: Draft, question: Question, call_format: str) -> Reading:
     """What a draft says, without the stop text that ended it."""
     text = cut(draft.text, question.sampling.stop)
     if question.task.tools and text == draft.text:
-        return Reading(draft.calls, draft.content, draft.repairs, draft.problem)
+        read = Reading(draft.calls, draft.content, draft.repairs, draft.problem)
+        return settled(read, text, question)
     return read_text(text, question, call_format)
 
 
@@ -171,24 +184,34 @@ def logprobs_of(draft: Draft, template: Template) -> tuple[dict[str, Any], ...]:
     """
     if draft.logprobs is None:
         raise EngineError("the engine returned no log-probabilities")
-    found = []
     # A refiner may have cut the end of a draft; what is left of it lines up from the beginning.
-    for token, logprob in zip(draft.token_ids, draft.logprobs, strict=False):
-        if token in template.end_ids:
-            continue
-        text = template.decode((token,), skip_special=False)
-        whole = None if "\N{REPLACEMENT CHARACTER}" in text else list(text.encode())
-        found.append({"token": text, "logprob": logprob, "bytes": whole, "top_logprobs": []})
-    return tuple(found)
+    steps = zip(draft.token_ids, draft.logprobs, draft.top_logprobs or repeat(()), strict=False)
+    return tuple(
+        _token_json(token, logprob, template)
+        | {"top_logprobs": [_token_json(one, value, template) for one, value in likeliest]}
+        for token, logprob, likeliest in steps
+        if token not in template.end_ids
+    )
 
 
-def usage_json(usage: Usage) -> dict[str, Any]:
-    """OpenAI's usage object; drafts that were thrown away are counted."""
+def _token_json(token: int, logprob: float, template: Template) -> dict[str, Any]:
+    text = template.decode((token,), skip_special=False)
+    whole = None if "\N{REPLACEMENT CHARACTER}" in text else list(text.encode())
+    return {"token": text, "logprob": logprob, "bytes": whole}
+
+
+def usage_json(usage: Usage, checks: Usage = NOTHING) -> dict[str, Any]:
+    """OpenAI's usage object; drafts that were thrown away are counted, `checks` says what checking cost."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "check_tokens": checks.prompt_tokens,
+            "cached_check_tokens": checks.cached_tokens,
+        },
+        "completion_tokens_details": {"check_tokens": checks.completion_tokens},
     }
 
 
@@ -201,12 +224,12 @@ class Envelope:
     created: int
     """Unix seconds."""
 
-    def completion(self, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
+    def completion(self, choices: Sequence[Choice], usage: Usage, checks: Usage) -> dict[str, Any]:
         """The reply that is not streamed; its own `strop` is the first choice's."""
         return {
             **self._head("chat.completion"),
             "choices": [_choice_json(index, choice) for index, choice in enumerate(choices)],
-            "usage": usage_json(usage),
+            "usage": usage_json(usage, checks),
             "strop": choices[0].strop,
         }
 
@@ -234,9 +257,9 @@ class Envelope:
         last["choices"][0]["logprobs"] = _logprobs_json(choice)
         yield last | {"strop": choice.strop}
 
-    def usage(self, usage: Usage) -> dict[str, Any]:
+    def usage(self, usage: Usage, checks: Usage) -> dict[str, Any]:
         """The chunk that ``stream_options.include_usage`` asks for."""
-        return {**self._head("chat.completion.chunk"), "choices": [], "usage": usage_json(usage)}
+        return {**self._head("chat.completion.chunk"), "choices": [], "usage": usage_json(usage, checks)}
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}

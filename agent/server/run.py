@@ -108,14 +108,14 @@ async def run_server(app: FastAPI, listening: socket.socket) -> None:
 
 def announce(served: Served, url: str) -> None:
     """Print, to stderr, where the server is and a request to try."""
-    key = "" if served.api_key is None else ' \\\n  -H "Authorization: Bearer $STROP_API_KEY"'
+    key = "" if not served.api_keys else ' \\\n  -H "Authorization: Bearer $STROP_API_KEY"'
     refined = "off" if served.refine == "off" else f"{served.refine}"
     console = Console(stderr=True)
     console.print(
-        Text.assemble(("Ready", "bold green"), f": {served.model} at {url}/v1, refinement {refined}.")
+        Text.assemble(("Ready", "bold green"), f": {served.first.model} at {url}/v1, refinement {refined}.")
     )
     console.print(
-        Text(f"Try it:\n\n{_EXAMPLE.format(url=url, key=key, model=served.model)}\n"), soft_wrap=True
+        Text(f"Try it:\n\n{_EXAMPLE.format(url=url, key=key, model=served.first.model)}\n"), soft_wrap=True
     )
 
 

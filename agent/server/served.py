@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from strop.agent.answer import Answerer
 from strop.agent.engines.base import Sampling
-from strop.agent.policy import Policy
 from strop.agent.server.protocol import RefineSetting
+from strop.agent.server.roster import Roster, ServedModel
 
 DEFAULT_SAMPLING: Final = Sampling(max_tokens=1024)
 """Greedy, which calls tools best, where OpenAI samples at temperature 1."""
@@ -18,28 +15,23 @@ DEFAULT_SAMPLING: Final = Sampling(max_tokens=1024)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model behind one address."""
+    """The models behind one address, and how requests are treated."""
 
-    policy: Policy
-    """Answers without refinement, and streams."""
-    refiners: Callable[[RefineSetting], Answerer]
-    """What answers under a setting other than ``"off"``; called once a choice, so it should be cheap."""
+    models: Roster
     refine: RefineSetting = "off"
     """For requests that say nothing of it."""
-    name: str = ""
-    """Model name clients use; the policy's own if empty."""
-    created: int = field(default_factory=lambda: int(time.time()))
-    """Unix seconds."""
-    api_key: str | None = None
-    """Asked for under ``/v1`` if set."""
+    api_keys: tuple[str, ...] = ()
+    """One of them is asked for under ``/v1``, if there are any."""
     sampling: Sampling = DEFAULT_SAMPLING
     """For requests that say nothing of it."""
+    hot_adapters: bool = False
+    """Whether clients may load adapters from this machine's directories, and unload them."""
     max_body_bytes: int = 8 * 2**20
     """Longer bodies are refused with 413."""
     keep_alive: float = 5.0
     """Seconds between the comments that keep a stream open while nothing of the answer is ready."""
 
     @property
-    def model(self) -> str:
-        """The name clients use."""
-        return self.name or self.policy.name
+    def first(self) -> ServedModel:
+        """The model for requests that name none."""
+        return self.models.first

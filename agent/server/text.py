@@ -21,8 +21,9 @@ class Detokenizer:
     character waits for the next id.
     """
 
-    def __init__(self, template: Template):
+    def __init__(self, template: Template, *, skip_special: bool = False):
         self._template = template
+        self._skip_special = skip_special
         self._ids: list[int] = []
         self._ending: list[int] = []
         """Ids that end a turn, unless something follows after all."""
@@ -57,7 +58,7 @@ class Detokenizer:
         return self._decode(self._ids[self._context :])[len(known) :]
 
     def _decode(self, ids: Sequence[int]) -> str:
-        return self._template.decode(ids, skip_special=False)
+        return self._template.decode(ids, skip_special=self._skip_special)
 
 
 def cut(text: str, stops: Sequence[str]) -> str:

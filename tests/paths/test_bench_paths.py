@@ -15,6 +15,7 @@ from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
 from strop.agent.remote import RemoteChat
 from strop.agent.server.app import create_app
+from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import running
 from strop.agent.server.served import Served
 from strop.tools.bfcl import BfclSuite, load_suite
@@ -97,7 +98,10 @@ async def test_a_policy_and_a_server_around_it_get_the_same_verdicts(
     def never(setting: object) -> Answerer:
         raise AssertionError(f"refinement {setting!r} was not asked for")
 
-    async with running(create_app(Served(policy(), never))) as url, RemoteChat(url, "scripted") as remote:
+    async with (
+        running(create_app(Served(Roster(ServedModel(policy(), never))))) as url,
+        RemoteChat(url, "scripted") as remote,
+    ):
         there = await bench(suite, remote, outside)
     for out in (inside, outside):
         assert {row["id"]: row["error"] for row in read_answers(out)} == VERDICTS

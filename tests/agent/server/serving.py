@@ -14,6 +14,7 @@ from strop.agent.engines.scripted import Script, ScriptedEngine, ScriptedTemplat
 from strop.agent.policy import Policy
 from strop.agent.server.app import Served
 from strop.agent.server.protocol import RefineSetting
+from strop.agent.server.roster import Roster, ServedModel
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -37,9 +38,16 @@ def engine_that_says(*texts: str, **options: Any) -> ScriptedEngine:
     return ScriptedEngine(lambda _: list(texts), **options)
 
 
-def served_over(engine: ScriptedEngine, **options: Any) -> Served:
+def served_over(
+    engine: ScriptedEngine,
+    *,
+    name: str = "",
+    refiners: Callable[[RefineSetting], Answerer] | None = None,
+    **options: Any,
+) -> Served:
     policy = Policy(engine, ScriptedTemplate(), name="test-model")
-    return Served(policy, **{"refiners": no_refiner, "created": 1_700_000_000, **options})
+    first = ServedModel(policy, refiners or no_refiner, name, created=1_700_000_000)
+    return Served(Roster(first), **options)
 
 
 def served(script: Script, **options: Any) -> Served:
@@ -71,7 +79,7 @@ class TwoRounds:
 def refined(engine: ScriptedEngine, *, delay: float = 0.0, **options: Any) -> Served:
     policy = Policy(engine, ScriptedTemplate(), name="test-model")
     refiners: Callable[[RefineSetting], Answerer] = lambda setting: TwoRounds(policy, delay, setting)  # noqa: E731
-    return Served(policy, refiners, refine="adaptive", **options)
+    return served_over(engine, refiners=refiners, **{"refine": "adaptive", **options})
 
 
 def ask(**fields: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import openai
@@ -63,9 +64,9 @@ async def test_a_call_comes_back_as_a_tool_call() -> None:
     assert reply.strop == {
         "rounds": 0,
         "stop_reason": "off",
+        "p_stop": None,
         "repairs": [],
         "unknown_tools": [],
-        "strict_violations": [],
         "problem": None,
     }
 
@@ -116,14 +117,56 @@ async def test_a_tool_that_was_not_offered_is_returned_and_named() -> None:
     assert choice.strop["unknown_tools"] == ["get_weather"]
 
 
-async def test_what_a_strict_tool_is_called_wrong_with_is_said() -> None:
-    function = {**WEATHER["function"], "strict": True}
-    wrong = FORMATS["fenced_json"].render([ToolCall("get_weather", {"city": 5})])
-    for text, expected in ((ONE_CALL, 0), (wrong, 1)):
-        source = served_over(engine_that_says(text))
-        choice = (await create(source, tools=[{"type": "function", "function": function}])).choices[0]
-        assert len(choice.message.tool_calls) == 1
-        assert len(choice.strop["strict_violations"]) == expected
+STRICT: dict[str, Any] = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
+WRONG = FORMATS["fenced_json"].render([ToolCall("get_weather", {"city": 5})])
+
+
+async def test_a_strict_tool_is_called_by_its_schema_or_not_at_all() -> None:
+    source = served_over(engine_that_says(WRONG, WRONG, ONE_CALL))
+    calls = (await create(source, tools=[WEATHER])).choices[0].message.tool_calls
+    assert [call.function.arguments for call in calls] == ['{"city": 5}']
+    calls = (await create(source, tools=[STRICT])).choices[0].message.tool_calls
+    assert [call.function.arguments for call in calls] == ['{"city": "Lima"}']
+    prose = (await create(served_over(engine_that_says("Lima? Sure.")), tools=[STRICT])).choices[0]
+    assert prose.message.content == "Lima? Sure."
+
+
+async def test_what_slips_past_the_constraint_of_a_strict_tool_is_content() -> None:
+    unlabelled = WRONG.replace("```json", "```")
+    choice = (await create(served_over(engine_that_says(unlabelled)), tools=[STRICT])).choices[0]
+    assert (choice.message.content, choice.message.tool_calls) == (unlabelled, None)
+    assert "must be of type string" in choice.strop["problem"]
+
+
+async def test_a_required_call_is_made_and_a_named_one_is_that_one() -> None:
+    clock = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object"}}}
+    timed = FORMATS["fenced_json"].render([ToolCall("get_time", {})])
+    source = served_over(engine_that_says(*["Sure."] * 5, ONE_CALL, ONE_CALL, TWO_CALLS, timed))
+    free = (await create(source, tools=[WEATHER, clock])).choices[0]
+    assert free.message.tool_calls is None
+    forced = (await create(source, tools=[WEATHER, clock], tool_choice="required")).choices[0]
+    assert forced.message.tool_calls[0].function.name == "get_weather"
+    choice = {"type": "function", "function": {"name": "get_time"}}
+    named = (await create(source, tools=[WEATHER, clock], tool_choice=choice)).choices[0]
+    assert [call.function.name for call in named.message.tool_calls] == ["get_time"]
+    assert named.finish_reason == "tool_calls"
+
+
+async def test_an_answer_in_json_keeps_to_the_schema_that_came_with_it() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    source = served_over(engine_that_says("Five.", '{"n": "5"}', '{"n": 5}', '["x"]'))
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+    assert (await create(source, response_format=wanted)).choices[0].message.content == '{"n": 5}'
+    any_object = (await create(source, response_format={"type": "json_object"})).choices[0]
+    assert any_object.message.content == '{"n": "5"}'
+
+
+async def test_alternatives_of_every_token_are_reported() -> None:
+    source = served_over(engine_that_says("yes", "yes", "yes", "no"))
+    choice = (await create(source, logprobs=True, top_logprobs=2)).choices[0]
+    first = choice.logprobs.content[0]
+    assert [top.token for top in first.top_logprobs] == ["y", "n"]
+    assert math.exp(first.top_logprobs[1].logprob) == pytest.approx(0.25)
 
 
 async def test_what_cannot_be_read_is_content_with_the_problem_named() -> None:
@@ -137,7 +180,7 @@ async def test_the_limit_is_length_and_what_the_context_leaves() -> None:
     source = served_over(engine_that_says("one two three"))
     choice = (await create(source, max_completion_tokens=3)).choices[0]
     assert (choice.message.content, choice.finish_reason) == ("one", "length")
-    prompt = len(source.policy.template.prompt_ids(ask()["messages"], ()))
+    prompt = len(source.first.policy.template.prompt_ids(ask()["messages"], ()))
     narrow = served_over(engine_that_says("one two three", context_length=prompt + 3))
     choice = (await create(narrow, max_tokens=100_000)).choices[0]
     assert (choice.message.content, choice.finish_reason) == ("one", "length")
@@ -201,7 +244,7 @@ async def test_a_conversation_with_calls_and_results_goes_on() -> None:
         ]
         reply = await openai_client.chat.completions.create(model="test-model", messages=messages)
     assert reply.choices[0].message.content == "Warm, then."
-    engine = source.policy.engine
+    engine = source.first.policy.engine
     assert isinstance(engine, ScriptedEngine)
     assert ONE_CALL in engine.requests[0].text
     assert "Be brief." in engine.requests[0].text

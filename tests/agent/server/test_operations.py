@@ -33,6 +33,8 @@ async def test_models_and_version() -> None:
         "object": "model",
         "created": 1_700_000_000,
         "owned_by": "strop",
+        "root": "test-model",
+        "parent": None,
         "max_model_len": 512,
     }
     assert version["engine"] == "scripted"

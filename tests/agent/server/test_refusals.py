@@ -45,6 +45,14 @@ def call(arguments: str) -> dict[str, Any]:
     return {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
 
 
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def strict(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -85,12 +93,19 @@ def call(arguments: str) -> dict[str, Any]:
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"required": 1}}}]},
             "tools[0].function.parameters",
         ),
-        ({"tools": [WEATHER], "tool_choice": "required"}, "tool_choice"),
-        ({"tools": [WEATHER], "tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": named("get_time")}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function"}}, "tool_choice.function"),
         ({"tool_choice": "always"}, "tool_choice"),
         ({"stream_options": {"include_usage": True}}, None),
-        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"top_logprobs": 3}, None),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"tools": [strict({"type": "object", "properties": {"a": {"oneOf": []}}})]},
+            "tools[0].function.parameters",
+        ),
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"functions": []}, "functions"),
@@ -148,7 +163,7 @@ async def test_a_prompt_that_does_not_fit_says_so() -> None:
 
 
 async def test_the_api_key_guards_the_api_and_not_the_health() -> None:
-    app = app_that_says(api_key="s3cret-ü")
+    app = app_that_says(api_keys=("other", "s3cret-ü"))
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": b"Basic \xff\xfe"}):
         for method, path in (("GET", "/v1/models"), ("POST", CHAT)):
             reply = await send(app, method, path, headers=headers)
@@ -197,7 +212,7 @@ async def test_the_running_server_refuses_as_the_app_does() -> None:
 
 async def test_the_official_client_raises_its_own_errors() -> None:
     async with (
-        running(app_that_says(api_key="k")) as url,
+        running(app_that_says(api_keys=("k",))) as url,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0) as wrong,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as right,
     ):

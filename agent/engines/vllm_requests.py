@@ -101,7 +101,8 @@ def finish_reason(reason: str | None) -> FinishReason:
 
 def first_line(error: BaseException) -> str:
     """The most telling single line: pydantic's errors put theirs second."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    return lines[1] if len(lines) > 1 and "validation error" in lines[0] else lines[0]
+    vague = "validation error" in lines[0] or "Invalid structural tag" in lines[0]
+    return lines[1] if len(lines) > 1 and vague else lines[0]

@@ -15,7 +15,10 @@ from strop.agent.engines.merge import merged_checkpoint
 from strop.agent.engines.transformers import TransformersEngine
 from strop.agent.policy import Policy
 from strop.tools.errors import EngineError, ModelError, TooLongError, UsageError
+from strop.tools.formats import read_calls
+from strop.tools.schema import validate_call
 from strop.tools.spec import ToolSpec
+from strop.tools.structure import calls_structure, json_structure, to_json
 from strop.tools.task import Task
 
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="session")]
@@ -188,3 +191,81 @@ async def test_a_policy_answers_with_a_real_model(vllm_engine: Engine, smollm_te
     answer = await Policy(vllm_engine, smollm_template).answer(task, Sampling(max_tokens=30))
     assert answer.final.text
     assert answer.usage.completion_tokens == len(answer.final.token_ids) <= 30
+
+
+async def test_what_is_watched_is_how_likely_it_is(engine: Engine, prompt: tuple[int, ...]) -> None:
+    plain = await greedy(engine, prompt, top_logprobs=5)
+    assert plain.logprobs is not None
+    assert plain.top_logprobs is not None
+    first = plain.token_ids[0]
+    assert plain.top_logprobs[0][0][0] == first
+    assert [len(step) for step in plain.top_logprobs] == [5] * len(plain.token_ids)
+    rare = next(i for i in range(1000, 2000) if i not in dict(plain.top_logprobs[0]))
+    watch = (first, rare)
+    [expected_rare] = await engine.score(prompt, (rare,))
+    free = json_structure({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})
+    for changes in ({}, {"top_logprobs": 2}, {"structure": to_json(free)}, {"logprobs": False}):
+        completion = await greedy(engine, prompt, watch=watch, max_tokens=8, **changes)
+        assert_close(completion.watched or (), (plain.logprobs[0], expected_rare))
+    chunks = [chunk async for chunk in engine.stream(prompt, Sampling(max_tokens=6, watch=watch))]
+    told = [chunk.watched for chunk in chunks if chunk.watched is not None]
+    assert len(told) == 1
+    assert_close(told[0], (plain.logprobs[0], expected_rare))
+
+
+async def test_a_structure_is_kept_to_whatever_the_model_would_say(
+    vllm_engine: Engine,
+    transformers_engine: Engine,
+    smollm_template: ChatTemplate,
+    prompt: tuple[int, ...],
+) -> None:
+    tool = ToolSpec(
+        "clock.set",
+        "",
+        {
+            "type": "object",
+            "properties": {
+                "hour": {"type": "integer", "minimum": 0, "maximum": 23},
+                "zone": {"enum": ["a", "b"]},
+            },
+            "required": ["hour", "zone"],
+        },
+    )
+    structure = to_json(calls_structure("fenced_json", [tool], parallel=False))
+    texts = []
+    for engine in (vllm_engine, transformers_engine):
+        for temperature in (0.0, 1.5):
+            sampling = Sampling(
+                200, temperature=temperature, n=4 if temperature else 1, seed=3, structure=structure
+            )
+            for completion in await engine.generate(prompt, sampling):
+                text = smollm_template.decode(completion.token_ids)
+                [call] = read_calls(text).calls
+                assert validate_call(call, [tool]) == []
+                assert completion.finish_reason is FinishReason.STOP
+                texts.append(text)
+    assert texts[0] == texts[5]  # greedy, by either engine
+    with pytest.raises(UsageError):
+        await vllm_engine.generate(prompt, Sampling(structure='{"type": "structural_tag"}'))
+    with pytest.raises(UsageError):
+        await transformers_engine.generate(prompt, Sampling(structure='{"type": "structural_tag"}'))
+
+
+async def test_an_adapter_that_was_unloaded_is_unknown(
+    engine: Engine, adapter: Path, prompt: tuple[int, ...]
+) -> None:
+    before = await greedy(engine, prompt)
+    await engine.load_adapter("passing", adapter)
+    await engine.unload_adapter("passing")
+    with pytest.raises(UsageError, match="passing"):
+        await greedy_with(engine, prompt, "passing")
+    with pytest.raises(UsageError, match="passing"):
+        await engine.unload_adapter("passing")
+    assert (await greedy(engine, prompt)).token_ids == before.token_ids
+    await engine.load_adapter("passing", adapter)  # and can come back
+    assert (await greedy_with(engine, prompt, "passing")).token_ids != before.token_ids
+
+
+async def greedy_with(engine: Engine, prompt: tuple[int, ...], adapter: str) -> Completion:
+    [completion] = await engine.generate(prompt, Sampling(max_tokens=24), adapter=adapter)
+    return completion

@@ -10,9 +10,6 @@ from strop.agent.engines.base import FinishReason, Sampling
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 
-MAX_ROUNDS = 16
-"""Most check turns that may be asked for."""
-
 
 class StopReason(StrEnum):
     """Why refinement stopped."""

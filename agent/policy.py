@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.chat import Ids, Template
-from strop.agent.engines.base import Completion, Engine, Sampling
+from strop.agent.engines.base import Chunk, Completion, Engine, Sampling, closable
 from strop.tools.errors import TooLongError, UsageError
 from strop.tools.formats import read_calls, settle_names
 from strop.tools.spec import ToolSpec
@@ -60,6 +60,11 @@ class Policy:
     async def complete(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Completions of a prompt given as ids, with `fitted` sampling and this policy's adapter."""
         return await self.engine.generate(prompt_ids, self.fitted(prompt_ids, sampling), adapter=self.adapter)
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[Chunk]:
+        """As `complete`, one sample as it grows; closing the generator ends the request at once."""
+        sampling = self.fitted(prompt_ids, sampling)
+        return closable(self.engine.stream(prompt_ids, sampling, adapter=self.adapter))
 
     def prompt_ids(self, task: Task) -> Ids:
         """The task's conversation and tools, up to where the model begins to write."""

@@ -10,6 +10,7 @@ import sys
 
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import PolicySource, load_policy
+from strop.agent.refinement import ADAPTIVE
 from strop.refine.choice import answerer_for
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
@@ -38,7 +39,7 @@ TASK = Task(
 
 async def main(model: str = "qwen2.5-coder-0.5b") -> None:
     async with load_policy(PolicySource(model)) as loaded:
-        answerer = answerer_for(loaded.policy, loaded.profile, "adaptive")
+        answerer = answerer_for(loaded.policy, loaded.profile, ADAPTIVE)
         answer = await answerer.answer(TASK, Sampling(max_tokens=200))
     for number, draft in enumerate(answer.drafts):
         print(f"draft {number}: {[call.to_json() for call in draft.calls] or draft.text!r}")

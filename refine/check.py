@@ -8,51 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from strop.agent.answer import MAX_ROUNDS, Draft
+from strop.agent.answer import Draft
 from strop.agent.engines.base import FinishReason
-from strop.tools.errors import UsageError
 from strop.tools.judge import validate_call
 from strop.tools.spec import ToolSpec
 
 STOP_TEXT = "DONE"
 """Default of `check_text`; a catalogue entry may name another word."""
-ADAPTIVE_ROUNDS = 4
-"""Most check turns of adaptive refinement. Ours: neither paper states one."""
 
 _FIRST_WORD = re.compile(r"[^\w]*([\w-]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class RefineSetting:
-    """How much refinement an answer gets."""
-
-    rounds: int
-    """Most check turns; 0 is no refinement."""
-    adaptive: bool = True
-    """Whether equal drafts and cycles end it too. If not, exactly `rounds` checks are asked unless the model
-    stops or the budget ends."""
-
-    def __str__(self) -> str:
-        """What `parse_refine` reads back, where `rounds` is the default."""
-        return "off" if not self.rounds else "adaptive" if self.adaptive else str(self.rounds)
-
-
-OFF = RefineSetting(0)
-ADAPTIVE = RefineSetting(ADAPTIVE_ROUNDS)
-
-
-def parse_refine(text: str) -> RefineSetting:
-    """Read ``off``, ``adaptive`` or a number of rounds. Raises UsageError for anything else."""
-    word = text.strip().lower()
-    if word in ("off", "0"):
-        return OFF
-    if word == "adaptive":
-        return ADAPTIVE
-    if word in map(str, range(1, MAX_ROUNDS + 1)):
-        return RefineSetting(int(word), adaptive=False)
-    raise UsageError(f"refine {text!r}: want 'off', 'adaptive' or a number of rounds from 1 to {MAX_ROUNDS}")
 
 
 def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
@@ -64,11 +29,8 @@ def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
             f"Your answer has these problems:{found}\nReply with the whole corrected answer and nothing else."
         )
     return (
-        "Check your answer against my request and the tools. Is there one call for everything I asked for "
-        "and no call too many, is each tool the right one, is each value what I said? "
-        "If no tool fits, there must be no call. "
-        f"If your answer is right, reply with the one word {stop_text}. "
-        "If not, reply with the whole corrected answer and nothing else."
+        "Is every call I asked for there, none too many, and every value what I said? "
+        f"If so, reply {stop_text}. If not, reply with the whole corrected answer and nothing else."
     )
 
 

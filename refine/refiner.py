@@ -1,28 +1,50 @@
 """Adaptive self-refinement at inference: draft, check, then the stop or a better draft.
 
-After ToolACE-R (arXiv 2504.01400), which refines until two consecutive outputs agree, with three more ways
-to end: the model says itself that it is done, a draft repeats an older one, a budget is used up. Every
-prompt is the one before it plus appended ids, so the prefix cache serves all but the last draft and check.
+After ToolACE-R (arXiv 2504.01400), which refines until two consecutive outputs agree, with more ways to end:
+the model says itself that it is done, or is likely to, or was sure of its draft before any check; a draft
+repeats an older one; a budget is used up. Every prompt is the one before it plus appended ids, so the prefix
+cache serves all but the last draft and check.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from strop.agent.answer import Answer, Draft, StopReason, Usage
-from strop.agent.engines.base import FinishReason, Sampling
+from strop.agent.answer import NOTHING, Answer, Draft, StopReason, Usage
+from strop.agent.chat import Ids
+from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.policy import Policy, usage_of
-from strop.refine.check import (
-    ADAPTIVE,
-    STOP_TEXT,
-    RefineSetting,
-    check_text,
-    is_readable,
-    problems_of,
-    says_stop,
-)
+from strop.agent.refinement import ADAPTIVE, RefineSetting
+from strop.refine.assurance import Gate
+from strop.refine.check import STOP_TEXT, check_text, is_readable, problems_of, says_stop
 from strop.tools.canonical import canonical
+from strop.tools.structure import or_text
 from strop.tools.task import Task
+
+STOP_THRESHOLD = 0.5
+"""Stopping is likelier than everything else together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When refinement ends, besides what `RefineSetting` says."""
+
+    token_id: int | None = None
+    """The token a checkpoint or adapter was trained to stop with, if any."""
+    text: str = STOP_TEXT
+    """The word others are asked for."""
+    threshold: float = STOP_THRESHOLD
+    """Probability of the stop token at the first step of a check from which on nothing more is decoded. Where
+    there is no token but the stop text is one id, that id counts. Above 1: only what is written counts."""
+    gate: Gate | None = None
+    """Skips the checks of drafts that were sure of themselves, under an adaptive setting."""
+    token_budget: int | None = None
+    """Bounds the ids generated for one answer, all drafts together: no check is asked once it is reached."""
+    seconds: float | None = None
+    """Time for one answer: a check that is not answered by then is dropped, and none is asked after it."""
 
 
 class Refiner:
@@ -38,21 +60,13 @@ class Refiner:
         self,
         policy: Policy,
         setting: RefineSetting = ADAPTIVE,
+        stopping: Stopping = Stopping(),  # frozen
         *,
-        stop_token_id: int | None = None,
-        stop_text: str = STOP_TEXT,
-        token_budget: int | None = None,
         name: str | None = None,
     ):
-        """`stop_token_id` is the token a checkpoint or adapter was trained to stop with, if any; `stop_text`
-        the word others are asked for; `token_budget` bounds the ids generated for one answer, all drafts
-        together: no check is asked once it is reached.
-        """
         self.policy = policy
         self.setting = setting
-        self.stop_token_id = stop_token_id
-        self.stop_text = stop_text
-        self.token_budget = token_budget
+        self.stopping = stopping
         self._name = name or policy.name
 
     @property
@@ -61,54 +75,111 @@ class Refiner:
 
     async def answer(self, task: Task, sampling: Sampling) -> Answer:
         """Raises EngineError where the engine fails, UsageError where the task does not fit the context."""
-        first = await self.policy.answer(task, sampling)
+        began = asyncio.get_running_loop().time()
+        gate, seconds = self.stopping.gate if self.setting.adaptive else None, self.stopping.seconds
+        first = await self.policy.answer(
+            task, replace(sampling, logprobs=sampling.logprobs or gate is not None)
+        )
         if not self.setting.rounds:
             return first
-        talk = _Talk(first.final, first.usage)
-        while (reason := self._stop_reason(talk)) is None:
-            await self._check(talk, task, sampling)
-        return Answer(talk.kept(reason), talk.usage, tuple(talk.drafts), talk.rounds, reason)
+        if gate and gate.opens(first.final) and not problems_of(first.final, task.tools):
+            return replace(first, stop_reason=StopReason.GATE)
+        talk = _Talk(first.final)
+        try:
+            async with asyncio.timeout_at(None if seconds is None else began + seconds):
+                while (reason := self._stop_reason(talk)) is None:
+                    await self._check(talk, task, sampling)
+        except TimeoutError:
+            reason = StopReason.DEADLINE
+        return Answer(
+            talk.kept(reason),
+            first.usage + talk.usage,
+            tuple(talk.drafts),
+            talk.rounds,
+            reason,
+            talk.p_stop,
+            talk.usage,
+        )
 
     async def _check(self, talk: _Talk, task: Task, sampling: Sampling) -> None:
         """Ask one check turn and note the reply."""
-        prompt_ids = self._next_prompt(talk, task)
+        problems = problems_of(talk.drafts[-1], task.tools)
+        prompt_ids = self._next_prompt(talk, problems)
         if len(prompt_ids) >= self.policy.engine.info.context_length:
             talk.exhausted = True
             return
-        stops = sampling.stop_token_ids
-        if self.stop_token_id is not None:
-            stops = (*stops, self.stop_token_id)
-        completions = await self.policy.complete(prompt_ids, replace(sampling, stop_token_ids=stops))
         talk.rounds += 1
-        talk.usage += usage_of(prompt_ids, completions)
-        ids = completions[0].token_ids
+        asked = self._asked(sampling, may_stop=not problems)
+        completion = await self._reply(prompt_ids, asked)
+        talk.usage += usage_of(prompt_ids, [completion])
+        ids = completion.token_ids
         draft_ids = ids[:-1] if self._is_stop(ids[-1:]) else ids
-        reply = self.policy.draft_of(prompt_ids, replace(completions[0], token_ids=draft_ids), task.tools)
+        if completion.watched:
+            talk.p_stop = math.exp(completion.watched[0])
+            talk.likely = draft_ids == ids and talk.p_stop >= self.stopping.threshold
+        if talk.likely:
+            return
+        reply = self.policy.draft_of(prompt_ids, replace(completion, token_ids=draft_ids), task.tools)
         talk.stopped = draft_ids != ids or self._stops(reply)
         if not self._stops(reply):
             talk.drafts.append(reply)
 
-    def _next_prompt(self, talk: _Talk, task: Task) -> tuple[int, ...]:
+    def _asked(self, sampling: Sampling, *, may_stop: bool) -> Sampling:
+        """How the reply to a check is sampled; a check that names problems offers no stop."""
+        token, structure = self.stopping.token_id, sampling.structure
+        watched = self._watched_id() if may_stop else None
+        if structure is not None and may_stop and token is None:
+            structure = or_text(structure, self.stopping.text)
+        return replace(
+            sampling,
+            stop_token_ids=(*sampling.stop_token_ids, *(() if token is None else (token,))),
+            watch=() if watched is None else (watched,),
+            structure=structure,
+        )
+
+    def _watched_id(self) -> int | None:
+        if self.stopping.token_id is not None:
+            return self.stopping.token_id
+        ids = self.policy.template.encode(self.stopping.text)
+        return ids[0] if len(ids) == 1 else None
+
+    async def _reply(self, prompt_ids: Ids, sampling: Sampling) -> Completion:
+        """The reply to a check: whole, or its first id where that settles it."""
+        if sampling.logprobs or not sampling.watch:  # streams carry none
+            return (await self.policy.complete(prompt_ids, sampling))[0]
+        ids: list[int] = []
+        reason, cached, watched = FinishReason.ABORT, 0, None
+        async with aclosing(self.policy.stream(prompt_ids, sampling)) as chunks:
+            async for chunk in chunks:
+                ids += chunk.token_ids
+                reason, cached = chunk.finish_reason or reason, chunk.cached_tokens
+                watched = watched or chunk.watched
+                if watched and math.exp(watched[0]) >= self.stopping.threshold:
+                    break
+        return Completion(tuple(ids), reason, None, cached, watched=watched)
+
+    def _next_prompt(self, talk: _Talk, problems: list[str]) -> Ids:
         """Everything so far, the last draft closed where it was cut off, and the check turn."""
         last, template = talk.drafts[-1], self.policy.template
         closed = last.token_ids[-1:] and last.token_ids[-1] in template.end_ids
         end = () if closed else template.end_ids[:1]
-        check = check_text(problems_of(last, task.tools), self.stop_text)
+        check = check_text(problems, self.stopping.text)
         return (*last.prompt_ids, *last.token_ids, *end, *template.next_turn_ids("user", check))
 
-    def _is_stop(self, ids: tuple[int, ...]) -> bool:
-        return self.stop_token_id is not None and ids == (self.stop_token_id,)
+    def _is_stop(self, ids: Ids) -> bool:
+        return self.stopping.token_id is not None and ids == (self.stopping.token_id,)
 
     def _stops(self, reply: Draft) -> bool:
         """Nothing, or the stop text, instead of a new draft; ``[done(id=2)]`` is a call."""
-        return not reply.text.strip() or (not reply.calls and says_stop(reply.text, self.stop_text))
+        return not reply.text.strip() or (not reply.calls and says_stop(reply.text, self.stopping.text))
 
     def _stop_reason(self, talk: _Talk) -> StopReason | None:
-        if talk.stopped:
-            return StopReason.STOP_TOKEN
+        if talk.stopped or talk.likely:
+            return StopReason.STOP_TOKEN if talk.stopped else StopReason.P_STOP
         if self.setting.adaptive and (agreement := talk.agreement()):
             return agreement
-        spent = self.token_budget is not None and talk.usage.completion_tokens >= self.token_budget
+        written = sum(len(draft.token_ids) for draft in talk.drafts)
+        spent = self.stopping.token_budget is not None and written >= self.stopping.token_budget
         cut_off = talk.drafts[-1].finish_reason is FinishReason.ABORT
         over = talk.rounds >= self.setting.rounds or spent or cut_off or talk.exhausted
         return StopReason.BUDGET if over else None
@@ -119,11 +190,16 @@ class _Talk:
     """One refinement as it goes."""
 
     first: Draft
-    usage: Usage
+    usage: Usage = NOTHING
+    """Of the checks."""
     drafts: list[Draft] = field(init=False)
     rounds: int = 0
     stopped: bool = False
     """The model said it is done."""
+    likely: bool = False
+    """It was likely to say so."""
+    p_stop: float | None = None
+    """How likely, at the last check that could be answered with it."""
     exhausted: bool = False
     """The context has no room for another check."""
 

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from strop.agent.catalogue import load_catalogue
-from strop.refine.check import parse_refine
+from strop.agent.refinement import parse_refine
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
 from strop.training.dpo import DpoConfig

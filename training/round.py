@@ -25,6 +25,7 @@ from strop.agent.compare import Comparison, compare
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
+from strop.agent.refinement import parse_refine
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect
 from strop.tools.bfcl import BfclSuite, load_suite
@@ -167,7 +168,7 @@ class Rounds:
         table = self._config.bench
         await run_bench(
             cases,
-            answerer_for(loaded.policy, loaded.profile, table.refine),
+            answerer_for(loaded.policy, loaded.profile, parse_refine(table.refine)),
             out,
             suite=suite,
             version=version,

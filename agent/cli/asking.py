@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strop.agent.answer import Answerer
-from strop.agent.cli.parsing import engine_args, refine_word
+from strop.agent.cli.parsing import engine_args
+from strop.agent.refinement import parse_refine
 from strop.tools.errors import UsageError
 
 
@@ -43,7 +44,7 @@ class Opened:
 @asynccontextmanager
 async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
     """Raises UsageError for options that contradict each other, and what loading a policy raises."""
-    refine_word(asked.refine)
+    setting = parse_refine(asked.refine)
     if asked.endpoint is not None:
         if asked.adapter is not None or asked.engine != "auto":
             raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
@@ -63,5 +64,5 @@ async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
         asked.model, asked.adapter, asked.engine, asked.max_model_len, engine_args(asked.engine_flags)
     )
     async with load_policy(source) as loaded:
-        answerer = answerer_for(loaded.policy, loaded.profile, asked.refine)
+        answerer = answerer_for(loaded.policy, loaded.profile, setting)
         yield Opened(answerer, known_by(loaded.policy))

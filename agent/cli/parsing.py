@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 
-from strop.agent.answer import MAX_ROUNDS
 from strop.tools.errors import UsageError
 from strop.tools.task import Task, read_tasks
 
@@ -31,17 +30,6 @@ def engine_args(flags: Iterable[str] | None) -> dict[str, Any]:
         except json.JSONDecodeError:
             parsed[name.strip()] = value
     return parsed
-
-
-def refine_word(text: str) -> Literal["off", "adaptive"] | int:
-    """``off``, ``adaptive`` or a number of rounds. Raises UsageError for anything else."""
-    if text in ("off", "adaptive"):
-        return "off" if text == "off" else "adaptive"
-    if text in map(str, range(1, MAX_ROUNDS + 1)):
-        return int(text)
-    raise UsageError(
-        f"--refine wants off, adaptive or a number of rounds from 1 to {MAX_ROUNDS}, got {text!r}"
-    )
 
 
 def read_tasks_aloud(path: Path) -> list[Task]:

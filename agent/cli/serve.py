@@ -33,8 +33,9 @@ def serve(
     """Serve a model to any OpenAI client until Ctrl-C or SIGTERM."""
     import asyncio
 
-    from strop.agent.cli.parsing import engine_args, refine_word
+    from strop.agent.cli.parsing import engine_args
     from strop.agent.loading import PolicySource, load_policy
+    from strop.agent.refinement import parse_refine
     from strop.agent.server.app import create_app
     from strop.agent.server.roster import Roster, ServedModel
     from strop.agent.server.run import bind, run_server
@@ -42,7 +43,7 @@ def serve(
     from strop.refine.choice import answerer_for
 
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
-    word = refine_word(refine)
+    setting = parse_refine(refine)
 
     async def run() -> None:
         # The address first: a taken port should not cost the minute an engine takes to start.
@@ -52,7 +53,7 @@ def serve(
                     loaded.policy, lambda wanted: answerer_for(loaded.policy, loaded.profile, wanted)
                 )
                 # An empty variable is an unset one.
-                served = Served(Roster(first), refine=word, api_keys=(api_key,) if api_key else ())
+                served = Served(Roster(first), refine=setting, api_keys=(api_key,) if api_key else ())
                 await run_server(create_app(served), listening)
 
     asyncio.run(run())

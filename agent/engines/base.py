@@ -6,7 +6,7 @@ appends to it, so that an engine with a prefix cache computes every prefix once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -155,6 +155,16 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Free the model and its processes; further calls raise EngineError."""
         ...
+
+
+async def closable(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk]:
+    """`chunks`, which engines need not make a generator, so that leaving early ends the request now."""
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Sampling) -> None:

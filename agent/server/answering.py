@@ -8,13 +8,13 @@ Either way its deltas, joined, are the reply that is not streamed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from strop.agent.answer import NOTHING, Answer, Draft, Usage
 from strop.agent.chat import Ids
-from strop.agent.engines.base import Chunk, Completion, FinishReason
+from strop.agent.engines.base import Completion, FinishReason
 from strop.agent.policy import usage_of
 from strop.agent.server.protocol import Question
 from strop.agent.server.reply import (
@@ -64,7 +64,7 @@ class Answering:
     async def settle(self) -> Settled:
         """All choices, whole. Raises EngineError, ApiError."""
         policy = self._model.policy
-        if self._question.refine != "off":
+        if self._question.refine.rounds:
             answers = await self._refined()
             usage = sum((answer.usage for answer in answers), Usage())
             checks = sum((answer.check_usage for answer in answers), Usage())
@@ -76,7 +76,7 @@ class Answering:
 
     async def events(self, on_settled: Callable[[Settled], None]) -> AsyncGenerator[bytes]:
         """The reply as server-sent events. Raises what `settle` raises, before or between events."""
-        live = self._question.refine == "off" and self._sampling.n == 1 and not self._sampling.logprobs
+        live = not self._question.refine.rounds and self._sampling.n == 1 and not self._sampling.logprobs
         async with aclosing(self._live() if live else self._kept_alive()) as pieces:
             async for piece in pieces:
                 if isinstance(piece, bytes):
@@ -134,7 +134,7 @@ class Answering:
         detokenizer, reader = Detokenizer(template), TextReader(self._question, template.call_format)
         ids: list[int] = []
         sent, last = "", None
-        async with aclosing(closable(self._chunks())) as chunks:
+        async with aclosing(self._model.policy.stream(self._prompt, self._sampling)) as chunks:
             async for chunk in chunks:
                 if last is None:
                     yield event_of(self._envelope.opening(0))
@@ -150,10 +150,6 @@ class Answering:
         done = Completion(tuple(ids), finish, cached_tokens=last.cached_tokens if last else 0)
         yield Settled((choice,), usage_of(self._prompt, [done]))
 
-    def _chunks(self) -> AsyncIterator[Chunk]:
-        policy = self._model.policy
-        return policy.engine.stream(self._prompt, self._sampling, adapter=policy.adapter)
-
     def _closing(self, choice: Choice, sent: str = "", *, index: int = 0) -> Iterator[bytes]:
         return map(event_of, self._envelope.closing(index, choice, sent))
 
@@ -167,13 +163,3 @@ def first_failure(failures: BaseExceptionGroup[StropError]) -> StropError:
     """The first failure of a group, which may hold groups."""
     first = failures.exceptions[0]
     return first_failure(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-async def closable(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Chunk]:
-    """`chunks`, which engines need not make a generator, so that leaving early ends the request now."""
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()

@@ -11,9 +11,9 @@ from typing import Any
 
 from strop.agent.answer import Usage
 from strop.agent.chat import Ids
-from strop.agent.engines.base import Completion, FinishReason, Sampling
+from strop.agent.engines.base import Completion, FinishReason, Sampling, closable
 from strop.agent.policy import usage_of
-from strop.agent.server.answering import DONE, closable, event_of, first_failure
+from strop.agent.server.answering import DONE, event_of, first_failure
 from strop.agent.server.errors import ApiError
 from strop.agent.server.prompts import CompletionRequest
 from strop.agent.server.reply import usage_json

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from strop.agent.answer import MAX_ROUNDS
 from strop.agent.engines.base import Sampling
+from strop.agent.refinement import MAX_ROUNDS, OFF, RefineSetting, parse_refine
 from strop.agent.server.errors import of_validation, refused
 from strop.agent.server.forcing import structure_of
 from strop.agent.server.messages import (
@@ -27,13 +27,11 @@ from strop.agent.server.messages import (
     ResponseFormat,
     ToolChoice,
 )
+from strop.tools.errors import UsageError
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
 
 Body = TypeVar("Body", bound=BaseModel)
-
-RefineSetting: TypeAlias = Literal["off", "adaptive"] | int
-"""No refinement, as much as pays, or at most N check turns."""
 
 IGNORED: Final = frozenset(
     {
@@ -122,7 +120,7 @@ class ChatRequest(BaseModel):
     def refine(self) -> RefineSetting | None:
         """None where the request leaves it to the server."""
         setting = self.strop.refine if self.strop else None
-        return "off" if setting == 0 else setting
+        return None if setting is None else parse_refine(str(setting))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +160,10 @@ def refine_of_header(text: str | None) -> RefineSetting | None:
     """What the header says; None where there is none. Raises ApiError 400."""
     if text is None:
         return None
-    word = text.strip().lower()
-    if word in ("off", "0"):
-        return "off"
-    if word == "adaptive":
-        return "adaptive"
-    if word in map(str, range(1, MAX_ROUNDS + 1)):
-        return int(word)
-    raise refused(f"X-Strop-Refine: want off, adaptive or 1 to {MAX_ROUNDS}, got {word[:40]!r}")
+    try:
+        return parse_refine(text)
+    except UsageError as error:
+        raise refused(f"X-Strop-Refine: {error}") from error
 
 
 def check_extra(
@@ -249,7 +243,7 @@ def question_of(request: ChatRequest, defaults: Defaults) -> Question:
     return Question(
         task=task,
         sampling=replace(_sampling(request, defaults.sampling), structure=structure),
-        refine="off" if not offered else defaults.refine if wanted is None else wanted,
+        refine=OFF if not offered else defaults.refine if wanted is None else wanted,
         stream=bool(request.stream),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         one_call=request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedTool),

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 
 from strop.agent.answer import Answerer
 from strop.agent.policy import Policy
+from strop.agent.refinement import ADAPTIVE, RefineSetting
 from strop.agent.server.errors import ApiError, refused
-from strop.agent.server.protocol import RefineSetting
 
 REFINED: Final = "strop:"
 """Before a model's name: adaptive refinement, unless the request says otherwise."""
@@ -29,7 +29,7 @@ class ServedModel:
     policy: Policy
     """Answers without refinement, and streams."""
     refiners: Callable[[RefineSetting], Answerer]
-    """What answers under a setting other than ``"off"``; called once a choice, so it should be cheap."""
+    """What answers under a setting with any rounds; called once a choice, so it should be cheap."""
     name: str = ""
     """What clients call it; the policy's own name if empty."""
     created: int = field(default_factory=lambda: int(time.time()))
@@ -86,7 +86,7 @@ class Roster:
             return self._models[name], None
         plain = name.removeprefix(REFINED)
         if plain != name and plain in self._models:
-            return self._models[plain], "adaptive"
+            return self._models[plain], ADAPTIVE
         known = ", ".join(map(repr, self._models))
         message = f"no model {name[:200]!r} here; this server has {known}"
         raise ApiError(404, message, param="model", code="model_not_found")

@@ -109,10 +109,12 @@ async def run_server(app: FastAPI, listening: socket.socket) -> None:
 def announce(served: Served, url: str) -> None:
     """Print, to stderr, where the server is and a request to try."""
     key = "" if not served.api_keys else ' \\\n  -H "Authorization: Bearer $STROP_API_KEY"'
-    refined = "off" if served.refine == "off" else f"{served.refine}"
+
     console = Console(stderr=True)
     console.print(
-        Text.assemble(("Ready", "bold green"), f": {served.first.model} at {url}/v1, refinement {refined}.")
+        Text.assemble(
+            ("Ready", "bold green"), f": {served.first.model} at {url}/v1, refinement {served.refine}."
+        )
     )
     console.print(
         Text(f"Try it:\n\n{_EXAMPLE.format(url=url, key=key, model=served.first.model)}\n"), soft_wrap=True

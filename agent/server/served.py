@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from strop.agent.engines.base import Sampling
-from strop.agent.server.protocol import RefineSetting
+from strop.agent.refinement import OFF, RefineSetting
 from strop.agent.server.roster import Roster, ServedModel
 
 DEFAULT_SAMPLING: Final = Sampling(max_tokens=1024)
@@ -18,7 +18,7 @@ class Served:
     """The models behind one address, and how requests are treated."""
 
     models: Roster
-    refine: RefineSetting = "off"
+    refine: RefineSetting = OFF
     """For requests that say nothing of it."""
     api_keys: tuple[str, ...] = ()
     """One of them is asked for under ``/v1``, if there are any."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strop.agent.answer import MAX_ROUNDS, Answer, StopReason
+from strop.agent.answer import Answer, StopReason
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import STOP_ID, ScriptedEngine, ScriptedTemplate, last_turn
 from strop.agent.policy import Policy
-from strop.refine.check import ADAPTIVE, OFF, RefineSetting, check_text, parse_refine, says_stop
-from strop.refine.refiner import Refiner
-from strop.tools.errors import UsageError
+from strop.agent.refinement import ADAPTIVE, MAX_ROUNDS, OFF, RefineSetting, parse_refine
+from strop.refine.assurance import Gate, Statistic, assurance, read_gate, write_gate
+from strop.refine.check import check_text, says_stop
+from strop.refine.refiner import Refiner, Stopping
+from strop.tools.errors import DataError, UsageError
+from strop.tools.structure import calls_structure, to_json
 from tests.refine.worlds import PARIS, ROME, SIMPLE, call, fenced
 
 A, B = fenced(PARIS), fenced(ROME)
@@ -41,9 +47,8 @@ def world(*lines: str, context_length: int = 65536) -> tuple[Policy, ScriptedEng
 
 async def refined(*lines: str, setting: RefineSetting = ADAPTIVE, stop_token_id: int | None = None) -> Answer:
     policy, _ = world(*lines)
-    return await Refiner(policy, setting, stop_token_id=stop_token_id).answer(
-        SIMPLE, Sampling(max_tokens=500)
-    )
+    refiner = Refiner(policy, setting, Stopping(token_id=stop_token_id))
+    return await refiner.answer(SIMPLE, Sampling(max_tokens=500))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +113,116 @@ async def test_a_draft_that_ends_with_the_stop_token_is_the_last_one() -> None:
     assert answer.final.text == B
 
 
+UNSURE = [(f"{B}<|stop|>", 0.35), ("<|stop|>", 0.65)]
+"""A reply to a check that stops more often than not."""
+
+
+def two_turns(draft: Any, reply: Any) -> tuple[Policy, ScriptedEngine]:
+    engine = ScriptedEngine(
+        lambda ids: reply if b"Is every call" in bytes(i for i in ids if i < 256) else draft
+    )
+    return Policy(engine, ScriptedTemplate()), engine
+
+
+@pytest.mark.parametrize(
+    ("threshold", "reason", "text"),
+    [(0.6, StopReason.P_STOP, A), (0.7, StopReason.STOP_TOKEN, B)],
+)
+async def test_a_likely_stop_ends_it_though_something_else_was_drawn(
+    threshold: float, reason: StopReason, text: str
+) -> None:
+    policy, engine = two_turns(A, UNSURE)
+    seeds = (seed for seed in range(100))
+    stopping = Stopping(token_id=STOP_ID, threshold=threshold)
+    for seed in seeds:  # one that draws the less likely reply
+        sampling = Sampling(max_tokens=500, temperature=1.0, seed=seed)
+        answer = await Refiner(policy, ADAPTIVE, stopping).answer(SIMPLE, sampling)
+        if answer.check_usage.completion_tokens != 1 or answer.stop_reason is StopReason.P_STOP:
+            break
+    assert (answer.stop_reason, answer.rounds, answer.final.text) == (reason, 1, text)
+    assert answer.p_stop == pytest.approx(0.65)
+    assert engine.active == 0
+
+
+async def test_a_stop_word_of_one_id_is_as_good_as_a_token() -> None:
+    policy, _ = two_turns(A, [("Y, it is right. Really.", 0.9), (B, 0.1)])
+    answer = await Refiner(policy, stopping=Stopping(text="Y")).answer(SIMPLE, Sampling(max_tokens=500))
+    assert (answer.stop_reason, answer.rounds, answer.final.text) == (StopReason.P_STOP, 1, A)
+    assert answer.p_stop == pytest.approx(0.9)
+    assert answer.check_usage.completion_tokens <= 4  # the first chunk
+    policy, _ = two_turns(A, "Y, it is right.")
+    answer = await Refiner(policy, stopping=Stopping(text="Y", threshold=1.5)).answer(SIMPLE, Sampling())
+    assert answer.stop_reason is StopReason.STOP_TOKEN
+
+
+async def test_a_check_that_names_problems_cannot_be_answered_with_the_stop() -> None:
+    wrong = fenced(call("get_weather", town="Paris"))
+    policy, engine = world(wrong, f"{A}<|stop|>")
+    answer = await Refiner(policy, stopping=Stopping(token_id=STOP_ID)).answer(SIMPLE, Sampling(500))
+    assert engine.requests[1].sampling is not None
+    assert engine.requests[1].sampling.watch == ()
+    assert (answer.final.text, answer.p_stop) == (A, None)
+
+
+async def test_checks_keep_to_the_structure_or_stop() -> None:
+    structure = to_json(calls_structure("fenced_json", SIMPLE.tools, parallel=False))
+    policy, engine = two_turns([(PROSE, 0.9), (A, 0.1)], [(PROSE, 0.9), ("DONE", 0.1)])
+    answer = await Refiner(policy).answer(SIMPLE, Sampling(max_tokens=500, structure=structure))
+    assert (answer.stop_reason, answer.final.text) == (StopReason.STOP_TOKEN, A)
+    assert len(engine.requests) == 2
+
+
+async def test_time_is_a_budget() -> None:
+    engine = ScriptedEngine(Reciter([A, B]), latency=0.02, chunk=1)
+    refiner = Refiner(Policy(engine, ScriptedTemplate()), stopping=Stopping(token_id=STOP_ID, seconds=0.3))
+    answer = await refiner.answer(SIMPLE, Sampling(max_tokens=500))
+    assert (answer.stop_reason, answer.rounds, answer.final.text) == (StopReason.DEADLINE, 1, A)
+    assert (engine.active, engine.cancelled) == (0, 1)
+
+
+@pytest.mark.parametrize("statistic", Statistic)
+async def test_a_gate_skips_the_checks_of_drafts_that_are_sure(statistic: Statistic, tmp_path: Path) -> None:
+    for share, expected in ((0.95, StopReason.GATE), (0.5, StopReason.STOP_TOKEN)):
+        policy, _ = two_turns([(A, share), (B, 1 - share)], "DONE")
+        threshold = math.log(0.8) if statistic is Statistic.LEAST else math.log(0.8) / (len(A) + 1)
+        gate = Gate(statistic, threshold, "scripted", "abc")
+        write_gate(tmp_path / "gate.json", gate)
+        assert read_gate(tmp_path / "gate.json") == gate
+        stopping = Stopping(gate=gate)
+        answer = await Refiner(policy, ADAPTIVE, stopping).answer(SIMPLE, Sampling(max_tokens=500))
+        assert answer.stop_reason is expected
+        sure = math.log(share) / (1 if statistic is Statistic.LEAST else len(A) + 1)
+        assert assurance(answer.final, statistic) == pytest.approx(sure)
+        counted = RefineSetting(1, adaptive=False)  # who asks for a round gets one
+        answer = await Refiner(policy, counted, stopping).answer(SIMPLE, Sampling(max_tokens=500))
+        assert answer.rounds == 1
+
+
+async def test_a_draft_with_problems_is_checked_however_sure_it_was() -> None:
+    policy, _ = world(fenced(call("get_weather", town="Paris")), A, "DONE")
+    gate = Gate(Statistic.MEAN, -100.0)
+    answer = await Refiner(policy, stopping=Stopping(gate=gate)).answer(SIMPLE, Sampling(max_tokens=500))
+    assert answer.final.text == A
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"statistic": "mode", "threshold": 1, "model": "", "weights": ""}']
+)
+def test_a_file_that_holds_no_gate_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text(text)
+    with pytest.raises(DataError, match=r"gate\.json"):
+        read_gate(tmp_path / "gate.json")
+
+
+async def test_what_the_checks_cost_is_told_apart() -> None:
+    policy, engine = world(A, B, "DONE")
+    answer = await Refiner(policy).answer(SIMPLE, Sampling(max_tokens=500))
+    checks = engine.requests[1:]
+    assert answer.check_usage.prompt_tokens == sum(len(request.prompt_ids) for request in checks)
+    assert answer.check_usage.completion_tokens == len(B) + 1 + len("DONE") + 1
+    assert answer.check_usage.cached_tokens > 0.8 * len(engine.requests[0].prompt_ids)
+
+
 async def test_the_context_is_a_budget() -> None:
     policy, engine = world(A, B)
     room = len(policy.prompt_ids(SIMPLE)) + len(A) + 50
@@ -118,7 +233,9 @@ async def test_the_context_is_a_budget() -> None:
 
 async def test_tokens_are_a_budget() -> None:
     policy, engine = world(A, B, C)
-    answer = await Refiner(policy, token_budget=len(A) + 2).answer(SIMPLE, Sampling(max_tokens=500))
+    answer = await Refiner(policy, stopping=Stopping(token_budget=len(A) + 2)).answer(
+        SIMPLE, Sampling(max_tokens=500)
+    )
     assert (answer.stop_reason, answer.rounds, answer.final.text) == (StopReason.BUDGET, 1, B)
     assert len(engine.requests) == 2
 

@@ -12,8 +12,8 @@ from strop.agent.answer import Answer, Answerer, StopReason, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import Script, ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
+from strop.agent.refinement import ADAPTIVE, RefineSetting
 from strop.agent.server.app import Served
-from strop.agent.server.protocol import RefineSetting
 from strop.agent.server.roster import Roster, ServedModel
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
@@ -64,7 +64,7 @@ class TwoRounds:
 
     policy: Policy
     delay: float = 0.0
-    setting: RefineSetting = "adaptive"
+    setting: RefineSetting = ADAPTIVE
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class TwoRounds:
 def refined(engine: ScriptedEngine, *, delay: float = 0.0, **options: Any) -> Served:
     policy = Policy(engine, ScriptedTemplate(), name="test-model")
     refiners: Callable[[RefineSetting], Answerer] = lambda setting: TwoRounds(policy, delay, setting)  # noqa: E731
-    return served_over(engine, refiners=refiners, **{"refine": "adaptive", **options})
+    return served_over(engine, refiners=refiners, **{"refine": ADAPTIVE, **options})
 
 
 def ask(**fields: Any) -> dict[str, Any]:

@@ -73,6 +73,8 @@ class Draft:
     """What had to be repaired to read `text`, in order; empty where it was read as it stands."""
     problem: str | None = None
     """Why it cannot be read, where it looks like a call; then `calls` is empty and `content` all of it."""
+    reasoning: str | None = None
+    """Its thinking block; None where there is none."""
     logprobs: tuple[float, ...] | None = None
     """Of each id, where asked for."""
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None

@@ -9,7 +9,7 @@ from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import Chunk, Completion, Engine, Sampling, closable
 from strop.tools.errors import TooLongError, UsageError
-from strop.tools.formats import read_calls, settle_names
+from strop.tools.formats import read_calls
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
 
@@ -85,6 +85,11 @@ class Policy:
         stops = dict.fromkeys((*sampling.stop_token_ids, *self.template.end_ids))
         return replace(sampling, max_tokens=min(sampling.max_tokens, room), stop_token_ids=tuple(stops))
 
+    def is_thinking(self, prompt_ids: Sequence[int]) -> bool:
+        """Whether the prompt has opened a thinking block for the answer, as some templates do."""
+        tail = self.template.decode(prompt_ids[-8:], skip_special=False)
+        return tail.rstrip().endswith("<think>")
+
     def draft_of(self, prompt_ids: Sequence[int], completion: Completion, tools: Sequence[ToolSpec]) -> Draft:
         """Read a completion: its text without the ids that end the turn, and the calls in it."""
         ids = completion.token_ids
@@ -92,15 +97,23 @@ class Policy:
         while end and ids[end - 1] in self.template.end_ids:
             end -= 1
         text = self.template.decode(ids[:end], skip_special=False)
-        reading = settle_names(read_calls(text, preferred=self.template.call_format), tools)
+        reading = read_calls(
+            text,
+            preferred=self.template.call_format,
+            tools=tools,
+            thinking=self.is_thinking(prompt_ids),
+        )
+        # Half an answer is none: what was certain of it is for streams to tell, not for anybody to act on.
+        calls, content = ((), text.strip() or None) if reading.problem else (reading.calls, reading.content)
         return Draft(
             prompt_ids=tuple(prompt_ids),
             token_ids=ids,
             text=text,
-            calls=reading.calls,
-            content=reading.content,
+            calls=calls,
+            content=content,
             repairs=reading.repairs,
             problem=reading.problem,
+            reasoning=reading.reasoning,
             logprobs=completion.logprobs,
             top_logprobs=completion.top_logprobs,
             finish_reason=completion.finish_reason,

@@ -159,6 +159,8 @@ def _draft(
     elif tools and text and problem is None:
         reading = read_calls(text, preferred=call_format)
         calls, content, problem = reading.calls, reading.content, reading.problem
+        if problem is not None:  # half an answer is none
+            calls, content = (), text
         repairs += [NOT_NATIVE, *reading.repairs] if calls else []
     if names is not None:
         calls = tuple(ToolCall(names.receive(call.name), call.arguments, call.text) for call in calls)

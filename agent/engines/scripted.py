@@ -125,9 +125,11 @@ class ScriptedEngine:
         latency: float = 0.0,
         chunk: int = 4,
         seed: int = 0,
+        structures: bool = True,
     ):
         """`adapters` are scripts that answer instead once an adapter of that name is loaded; `latency` is
-        seconds before a completion and before each chunk of `chunk` ids; `seed` drives requests without one.
+        seconds before a completion and before each chunk of `chunk` ids; `seed` drives requests without one;
+        `structures` is whether it constrains (which takes XGrammar).
         """
         self._script = script
         self._adapter_scripts = adapters or {}
@@ -138,7 +140,7 @@ class ScriptedEngine:
             "scripted",
             model,
             context_length,
-            structures=can_constrain(),
+            structures=structures and can_constrain(),
             vocabulary=START_ID + 1,
             detail="byte-level, no model",
         )

@@ -20,6 +20,8 @@ from strop.agent.server.protocol import Question
 from strop.agent.server.reply import (
     Choice,
     Envelope,
+    Form,
+    Sent,
     TextReader,
     choice_of,
     logprobs_of,
@@ -60,6 +62,7 @@ class Answering:
         policy = model.policy
         self._prompt: Ids = policy.prompt_ids(question.task)
         self._sampling = policy.fitted(self._prompt, question.sampling)
+        self._form = Form(policy.template.call_format, policy.is_thinking(self._prompt))
 
     async def settle(self) -> Settled:
         """All choices, whole. Raises EngineError, ApiError."""
@@ -107,7 +110,7 @@ class Answering:
     def _choice(self, draft: Draft, answer: Answer | None = None) -> Choice:
         template = self._model.policy.template
         return choice_of(
-            reading_of(draft, self._question, template.call_format),
+            reading_of(draft, self._question, self._form),
             draft.finish_reason,
             self._question,
             answer=answer,
@@ -131,27 +134,27 @@ class Answering:
 
     async def _live(self) -> AsyncGenerator[bytes | Settled]:
         template = self._model.policy.template
-        detokenizer, reader = Detokenizer(template), TextReader(self._question, template.call_format)
+        detokenizer, reader = Detokenizer(template), TextReader(self._question, self._form)
         ids: list[int] = []
-        sent, last = "", None
+        sent, last = Sent(), None
         async with aclosing(self._model.policy.stream(self._prompt, self._sampling)) as chunks:
             async for chunk in chunks:
                 if last is None:
                     yield event_of(self._envelope.opening(0))
                 last = chunk
                 ids += chunk.token_ids
-                if text := reader.feed(detokenizer.feed(chunk.token_ids)):
-                    sent += text
-                    yield event_of(self._envelope.delta(0, {"content": text}))
+                for piece in reader.feed(detokenizer.feed(chunk.token_ids)):
+                    yield event_of(self._envelope.piece(0, piece, sent))
         finish = (last and last.finish_reason) or FinishReason.ABORT
-        choice = choice_of(reader.finish(detokenizer.finish()), finish, self._question)
+        told = [call.id for call in sent.calls]
+        choice = choice_of(reader.finish(detokenizer.finish()), finish, self._question, ids=told)
         for event in self._closing(choice, sent):
             yield event
         done = Completion(tuple(ids), finish, cached_tokens=last.cached_tokens if last else 0)
         yield Settled((choice,), usage_of(self._prompt, [done]))
 
-    def _closing(self, choice: Choice, sent: str = "", *, index: int = 0) -> Iterator[bytes]:
-        return map(event_of, self._envelope.closing(index, choice, sent))
+    def _closing(self, choice: Choice, sent: Sent | None = None, *, index: int = 0) -> Iterator[bytes]:
+        return map(event_of, self._envelope.closing(index, choice, sent or Sent()))
 
 
 def event_of(value: object) -> bytes:

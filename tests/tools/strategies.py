@@ -24,12 +24,17 @@ def texts() -> SearchStrategy[str]:
 
 def json_values() -> SearchStrategy[object]:
     """Any JSON value, small."""
+    return json_values_of(texts(), texts())
+
+
+def json_values_of(keys: SearchStrategy[str], text: SearchStrategy[str]) -> SearchStrategy[object]:
+    """Any JSON value, small, with such keys and texts."""
     leaves = st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts()
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), text
     )
     return st.recursive(
         leaves,
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts(), inner, max_size=2),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keys, inner, max_size=2),
         max_leaves=4,
     )
 
@@ -65,6 +70,11 @@ def pythonic_calls() -> SearchStrategy[ToolCall]:
 def calls_for(format_name: str) -> SearchStrategy[list[ToolCall]]:
     """One to three calls that the format can express."""
     one = pythonic_calls() if format_name == "pythonic" else calls()
+    if format_name == "functiongemma":
+        values = json_values_of(identifiers(), texts().filter(lambda text: "<" not in text))
+        one = st.builds(ToolCall, identifiers(), st.dictionaries(identifiers(), values, max_size=3))
+    if format_name == "deepseek":
+        one = calls().filter(lambda call: call.name.strip() == call.name)
     return st.lists(one, min_size=1, max_size=3)
 
 
@@ -93,6 +103,9 @@ def _broken(draw: st.DrawFn) -> str:
 
 _PIECES = (
     "```json\n", "```python\n", "```\n", "```", "``", "````", "\n```\n",
+    "[TOOL_CALLS]", "[TOOL_CALLS]f[ARGS]", "<|tool_call|>", "<|python_tag|>", '{"a": "b',
+    "<start_function_call>call:f{a:1", '{"name": "f", "parameters": {"a": 1}}',
+    "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>f<｜tool▁sep｜>",
     "<tool_call>\n", "\n</tool_call>", "<tools>", "<tool_", "</",
     '{"name": "f", "arguments": {"a": 1}}', '{"name": "f", "arguments": {"a": 1}',
     "{'name': 'f', 'arguments': {}}",

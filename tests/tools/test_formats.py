@@ -13,7 +13,7 @@ from tests.tools.strategies import answers, calls, written
 
 
 def test_the_formats_are_these() -> None:
-    assert tuple(FORMATS) == READING_ORDER == ("fenced_json", "hermes", "bare_json", "pythonic")
+    assert set(FORMATS) == {*READING_ORDER, "xlam", "llama3_json"}
     assert all(FORMATS[name].name == name for name in FORMATS)
 
 
@@ -45,7 +45,7 @@ def test_reading_is_the_inverse_of_rendering(given_: tuple[str, list[ToolCall], 
     assert [_types(dict(call.arguments)) for call in reading.calls] == [
         _types(dict(c.arguments)) for c in some
     ]
-    assert reading.format == name
+    assert reading.format == {"xlam": "bare_json", "llama3_json": "bare_json"}.get(name, name)
 
 
 @given(written(), st.sampled_from(READING_ORDER))
@@ -94,9 +94,10 @@ def test_what_was_cut_off_never_becomes_another_call(
 @given(answers() | st.text(), st.sampled_from(READING_ORDER))
 def test_any_text_has_a_reading(text: str, preferred: str) -> None:
     reading = read_calls(text, preferred=preferred)
-    if reading.problem is not None:
-        assert (reading.calls, reading.content) == ((), text.strip())
-    if not reading.calls:
+    certain = reading.calls or reading.broken
+    if reading.problem is not None and not certain:
+        assert reading.content == text.strip()
+    if not certain:
         assert reading.content == (text.strip() or None)
         assert reading.repairs == ()
 

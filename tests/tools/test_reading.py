@@ -158,12 +158,14 @@ def test_python_values(written: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        fenced('{"name": "f", "arguments": {"a": 1', ""),  # cut off within its arguments
-        '```json\n{"name": "f", "arguments": {"a": {"b": 1}',
+        fenced('{"name": "f", "arguments": {"a', ""),  # cut off before anything was certain
+        '```json\n{"name": "f", "arguments": {"a": {"b": 1',
+        "[TOOL_CALLS]f[ARGS]",
+        "<|tool_call|>nothing",
+        "<start_function_call>f(a=1)",
+        "<｜tool▁calls▁begin｜>f",
         '{"name": "f", "arguments": {"a": "long te',
         f'[{F_JSON}, {{"name": "g", "argu',
-        f"```json\n[{F_JSON},",
-        fenced(f'{F_JSON}\n{{"name": "g", "arguments": {{"b":'),
         '<tool_call>\n{"name": "f"',
         "<tool_call>\nf(a=1)\n</tool_call>",
         "<tool_call></tool_call>",
@@ -177,7 +179,6 @@ def test_python_values(written: str, value: Any) -> None:
         '{"name": "f", "arguments": {"a": 1 "b": 2}}',
         '{"name": "f", "arguments": "{not json"}',
         f"[{F_JSON}, 1]",
-        fenced(f"{F_JSON}\nand more"),
         "[f(1)]",
         "[f(a=b)]",
         "[f(a=1",
@@ -234,6 +235,49 @@ def test_arguments_may_look_like_a_schema(name: str, arguments: dict[str, Any]) 
     assert read_calls(FORMATS[name].render([call]), preferred=name).calls == (call,)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "arguments", "repairs"),
+    [
+        ('[TOOL_CALLS]f[ARGS]{"a": 1}', "mistral", {"a": 1}, ()),
+        ('[TOOL_CALLS]f{"a": 1}', "mistral", {"a": 1}, ()),
+        ('[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}}]', "mistral", {"a": 1}, ()),
+        ('<|python_tag|>{"name": "f", "parameters": {"a": 1}}', "llama3_json", {"a": 1}, ()),
+        ('<|tool_call|>[{"name": "f", "arguments": {"a": 1}}]', "granite", {"a": 1}, ()),
+        (
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n"
+            '{"a": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+            "deepseek",
+            {"a": 1},
+            (),
+        ),
+        (
+            '<｜tool▁call▁begin｜>f<｜tool▁sep｜>{"a": 1}',
+            "deepseek",
+            {"a": 1},
+            ("missing opening mark", "missing closing mark"),
+        ),
+        (
+            "<start_function_call>call:f{a:1,b:<escape>x, {y}<escape>,c:[true,{d:null}]}<end_function_call>",
+            "functiongemma",
+            {"a": 1, "b": "x, {y}", "c": [True, {"d": None}]},
+            (),
+        ),
+    ],
+)
+def test_families_with_marks_of_their_own(
+    text: str, name: str, arguments: dict[str, Any], repairs: tuple[str, ...]
+) -> None:
+    for preferred in (name, "fenced_json"):
+        reading = read_calls(f"Sure. {text} Done.", preferred=preferred)
+        assert (reading.calls, reading.content) == ((ToolCall("f", arguments),), "Sure.\nDone.")
+    assert read_calls(text, preferred=name).repairs == repairs
+
+
+def test_a_program_after_the_python_tag_is_prose() -> None:
+    assert read_calls("<|python_tag|>print(1)", preferred="llama3_json").calls == ()
+    assert read_calls("<|python_tag|>print(1)").problem is None
+
+
 @pytest.mark.parametrize("preferred", ["fenced_json", "hermes", "bare_json", "pythonic"])
 def test_the_preferred_format_comes_first(preferred: str) -> None:
     texts = {
@@ -261,10 +305,35 @@ def test_prose_before_between_and_after() -> None:
     assert read_calls(text) == Reading((F, G), "First:\nthen\nDone.")
 
 
-def test_one_broken_call_takes_all_back() -> None:
-    text = fenced(F_JSON) + "\n" + fenced('{"name": "g", "arguments": {')
-    assert read_calls(text).calls == ()
-    assert read_calls(text).problem
+@pytest.mark.parametrize(
+    ("text", "calls", "broken", "content"),
+    [
+        (fenced(F_JSON) + "\n" + fenced('{"name": "g", "arguments": {'), 1, None, "```json\n"),
+        (f"Sure. ```json\n[{F_JSON},", 1, None, "Sure.\n,"),
+        (fenced(f"{F_JSON}\nand more"), 1, None, "and more\n```"),
+        (
+            '```json\n{"name": "g", "arguments": {"b": 1',
+            0,
+            None,
+            '```json\n{"name": "g", "arguments": {"b": 1',
+        ),
+        ('```json\n{"name": "g", "arguments": {"b": 1, "c', 0, '{"b": 1', None),
+        ('```json\n{"name": "g", "arguments": {"b": "Os', 0, '{"b": "Os', None),
+        ('```json\n{"name": "g", "arguments": {"b": "Os" x}}\n```', 0, '{"b": "Os"', "x}}\n```"),
+        ('```json\n{"name": "g", "arguments": {"b": 1, "b": 2}}\n```', 0, '{"b": 1', "2}}\n```"),
+    ],
+)
+def test_what_was_certain_before_it_went_wrong_stays(
+    text: str, calls: int, broken: str | None, content: str | None
+) -> None:
+    reading = read_calls(text)
+    assert reading.problem
+    assert len(reading.calls) == calls
+    assert (reading.broken.arguments if reading.broken else None) == broken
+    if calls:
+        assert (reading.content or "").startswith(str(content))
+    else:
+        assert reading.content == content
 
 
 def test_a_broken_call_in_another_format_is_prose_beside_good_ones() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strop.tools.formats import READING_ORDER, StreamReader, read_calls
+from strop.tools.formats import READING_ORDER, Content, StreamReader, read_calls
 from strop.tools.formats.loose_json import MAX_DEPTH, MAX_DIGITS
 
 CALL = '{"name": "f", "arguments": {}}'
@@ -39,6 +39,14 @@ LONG = {
     "subscripts": "[f(a=b" + "[0]" * N + ")]",
     "strings side by side": "[f(a=" + '"x" ' * N + ")]",
     "quotes": "[f(a=" + '"""' * N,
+    "marks": "[TOOL_CALLS]" * N,
+    "tags of Granite": "<|tool_call|>" * N,
+    "calls of DeepSeek": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>" * N,
+    "calls of Gemma": "<start_function_call>call:f{a:" * N,
+    "objects of Gemma": "<start_function_call>call:f{a:" + "{a:" * N,
+    "thoughts": "<think>" * N,
+    "a long argument": '```json\n{"name": "f", "arguments": {"a": "' + "x, " * 5 * N,
+    "a long Python argument": '[f(a="' + "x, " * N,
     "backticks": "`" * 5 * N,
 }
 
@@ -51,7 +59,8 @@ def test_long_texts_take_linear_time(text: str) -> None:
     reader = StreamReader("hermes")
     sent = [reader.feed(text[at : at + 8]) for at in range(0, len(text), 8)]
     rest, reading = reader.finish()
-    assert "".join(sent) + rest == (reading.content or "")
+    pieces = [piece for some in (*sent, rest) for piece in some]
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Content)) == (reading.content or "")
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 2, MAX_DEPTH, 10_000])

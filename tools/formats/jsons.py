@@ -1,4 +1,4 @@
-"""The formats that write calls as JSON: fenced, between tags, or bare."""
+"""The formats that write calls as JSON: fenced, between tags, after a mark, or bare."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from strop.tools.errors import UsageError
+from strop.tools.formats.announced import (
+    DEEPSEEK,
+    DEEPSEEK_ALL,
+    DEEPSEEK_ALL_END,
+    DEEPSEEK_END,
+    DEEPSEEK_SEP,
+    GRANITE,
+    MISTRAL,
+)
 from strop.tools.spec import ToolCall
 
 
@@ -38,6 +47,66 @@ class BareJson:
     def render(self, calls: Sequence[ToolCall]) -> str:
         """Raises UsageError for values JSON does not have (NaN, infinities)."""
         return _dump(_one_or_list(calls)) if calls else ""
+
+
+class XLam:
+    """`CallFormat` of Salesforce's xLAM: a bare JSON array, of one call too."""
+
+    name = "xlam"
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        """Raises UsageError for values JSON does not have (NaN, infinities)."""
+        return _dump([call.to_json() for call in calls]) if calls else ""
+
+
+class Llama3Json:
+    """`CallFormat` of Llama 3.1 to 3.3: objects with ``parameters``, separated by semicolons."""
+
+    name = "llama3_json"
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        """Raises UsageError for values JSON does not have (NaN, infinities)."""
+        rows = ({"name": call.name, "parameters": dict(call.arguments)} for call in calls)
+        return "; ".join(map(_dump, rows))
+
+
+class Mistral:
+    """`CallFormat` of Mistral: a mark and a JSON array."""
+
+    name = "mistral"
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        """Raises UsageError for values JSON does not have (NaN, infinities)."""
+        return MISTRAL + _dump([call.to_json() for call in calls]) if calls else ""
+
+
+class Granite:
+    """`CallFormat` of IBM's Granite 3: a mark and a JSON array."""
+
+    name = "granite"
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        """Raises UsageError for values JSON does not have (NaN, infinities)."""
+        return GRANITE + _dump([call.to_json() for call in calls]) if calls else ""
+
+
+class DeepSeek:
+    """`CallFormat` of DeepSeek V3.1."""
+
+    name = "deepseek"
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        """Raises UsageError for values JSON does not have, and names the marks would swallow."""
+        if not calls:
+            return ""
+        return DEEPSEEK_ALL + "".join(map(_deepseek_call, calls)) + DEEPSEEK_ALL_END
+
+
+def _deepseek_call(call: ToolCall) -> str:
+    name = call.name
+    if name.strip() != name or set(name) & set("\n<`") or name == "function":
+        raise UsageError(f"tool name {name!r} cannot be written for DeepSeek; use another call format")
+    return f"{DEEPSEEK}{name}{DEEPSEEK_SEP}{_dump(dict(call.arguments))}{DEEPSEEK_END}"
 
 
 def _one_or_list(calls: Sequence[ToolCall]) -> Any:

@@ -21,8 +21,8 @@ _PUNCTUATION = re.compile(r"[\s._\-/:]+")
 
 def settle_names(reading: Reading, tools: Iterable[ToolSpec]) -> Reading:
     """`reading` with each such name replaced by the offered one, and a repair for each."""
-    offered = [tool.name for tool in tools]
-    renamed = {call.name: _meant(call.name, offered) for call in reading.calls}
+    tools = tuple(tools)
+    renamed = {call.name: meant_name(call.name, tools) for call in reading.calls}
     repairs = tuple(f"name {was!r} read as {now!r}" for was, now in renamed.items() if was != now)
     if not repairs:
         return reading
@@ -30,7 +30,9 @@ def settle_names(reading: Reading, tools: Iterable[ToolSpec]) -> Reading:
     return replace(reading, calls=calls, repairs=reading.repairs + repairs)
 
 
-def _meant(name: str, offered: list[str]) -> str:
+def meant_name(name: str, tools: Iterable[ToolSpec]) -> str:
+    """The offered name that `name` means, or itself: see the module."""
+    offered = [tool.name for tool in tools]
     if name in offered:
         return name
     for same in (_same_letters, _same_but_namespace):

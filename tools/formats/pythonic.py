@@ -87,18 +87,33 @@ def _check_token(token: re.Match[str], stack: list[str]) -> None:
             raise UnreadableError(f"{text!r} is not part of a call", at)
 
 
+def value_in(source: str) -> Any:
+    """The one literal that `source` is. Raises UnreadableError."""
+    listed = f"[{source}]"
+    end, items = find_end(listed, 0)
+    if end != len(listed) or len(items) != 1:
+        raise UnreadableError("more than one value")
+    tree = _parsed(listed)
+    if not isinstance(tree, ast.List) or len(tree.elts) != 1:
+        raise UnreadableError("not one value")
+    return _literal(tree.elts[0], {})
+
+
 def calls_in(source: str, items: list[str], repairs: Repairs) -> list[ToolCall]:
-    """The calls of a bracketed list and its items, as `find_end` delimits them. Raises UnreadableError
-    ."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # unknown escapes such as "\d" are kept by Python, with a warning
-            tree = ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UnreadableError(f"not a list of Python calls ({type(error).__name__})") from error
+    """The calls of a bracketed list and its items, as `find_end` delimits them. Raises UnreadableError."""
+    tree = _parsed(source)
     if not isinstance(tree, ast.List):
         raise UnreadableError("not a list of calls")
     return [_call(node, item, repairs) for node, item in zip(tree.elts, items, strict=False)]
+
+
+def _parsed(source: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unknown escapes such as "\d" are kept by Python, with a warning
+            return ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnreadableError(f"not a list of Python calls ({type(error).__name__})") from error
 
 
 def _call(node: ast.expr, text: str, repairs: Repairs) -> ToolCall:

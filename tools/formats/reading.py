@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from strop.tools.errors import UsageError
-from strop.tools.formats.base import Reading
-from strop.tools.formats.segments import Segment, next_segment
+from strop.tools.formats.base import Reading, Segment
+from strop.tools.formats.segments import next_segment
 
-READING_ORDER = ("fenced_json", "hermes", "bare_json", "pythonic")
+READING_ORDER = (
+    "fenced_json",
+    "hermes",
+    "bare_json",
+    "pythonic",
+    "mistral",
+    "granite",
+    "deepseek",
+    "functiongemma",
+)
 """Formats in the order they are tried, after the preferred one."""
 
 
-def read_calls(text: str, *, preferred: str = "fenced_json") -> Reading:
-    """What `text` says, whichever format it is written in. Total: any text has a reading.
+DIALECTS: Mapping[str, str] = {"xlam": "bare_json", "llama3_json": "bare_json"}
+"""Formats that are read as another: they differ in how they are written only."""
+_OWN_HABITS = {
+    "llama3_json": frozenset({"arguments given under 'parameters'", "several values read as a list"})
+}
+"""What would be a repair, but is how a format is written."""
+
+
+def read_whole(text: str, preferred: str) -> Reading:
+    """What a whole `text` says, whichever format it is written in. Total: any text has a reading.
 
     1. The text is cut into stretches from left to right (`segments`): fences, tags, JSON, lists of calls.
     2. One answer is in one format: the preferred one if a stretch of it is a call or looks like one, else
@@ -26,8 +43,10 @@ def read_calls(text: str, *, preferred: str = "fenced_json") -> Reading:
     Fences of other languages, JSON that is no call, and ``[]`` are prose. Raises UsageError where
     `preferred` is not a format.
     """
+    dialect, preferred = preferred, DIALECTS.get(preferred, preferred)
     if preferred not in READING_ORDER:
-        raise UsageError(f"unknown call format {preferred!r}; there are {', '.join(READING_ORDER)}")
+        known = ", ".join((*READING_ORDER, *DIALECTS))
+        raise UsageError(f"unknown call format {preferred!r}; there are {known}")
     found = [segment for segment in _segments(text, preferred) if segment.calls or segment.problem]
     formats = {segment.format for segment in found}
     chosen = next((name for name in (preferred, *READING_ORDER) if name in formats), None)
@@ -38,7 +57,14 @@ def read_calls(text: str, *, preferred: str = "fenced_json") -> Reading:
     return Reading(
         calls=tuple(call for segment in found for call in segment.calls),
         content=_prose_around(text, found),
-        repairs=tuple(dict.fromkeys(repair for segment in found for repair in segment.repairs)),
+        repairs=tuple(
+            dict.fromkeys(
+                repair
+                for segment in found
+                for repair in segment.repairs
+                if repair not in _OWN_HABITS.get(dialect, ())
+            )
+        ),
         format=chosen,
     )
 

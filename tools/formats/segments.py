@@ -1,19 +1,19 @@
 """Finds in a text, from left to right, the stretches that are calls, or look like calls and cannot be read.
 
-A stretch begins at a mark: a code fence, a ``<tool_call>`` tag, an object or a list of objects, a list of
-Python calls. The leftmost mark wins and what lies inside a stretch is not looked at again, so a call quoted
-in another call's argument, or in a fence of code, is not taken for one. Each decision rests on the text up
-to the stretch's `reach` (and at most `LOOKAHEAD` characters more), which is what makes streaming possible.
-Time is linear.
+A stretch begins at a mark: a code fence, a ``<tool_call>`` tag, a mark of a model family's own (`announced`),
+an object or a list of objects, a list of Python calls. The leftmost mark wins and what lies inside a stretch
+is not looked at again, so a call quoted in another call's argument, or in a fence of code, is not taken for
+one. Each decision rests on the text up to the stretch's `reach` (and at most `LOOKAHEAD` characters more),
+which is what makes streaming possible. Time is linear.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from strop.tools.formats import pythonic
+from strop.tools.formats import announced, pythonic
+from strop.tools.formats.base import Segment
 from strop.tools.formats.loose_json import LooseJson, UnreadableError
 from strop.tools.formats.shapes import Repairs
 from strop.tools.formats.values import OPENING, BrokenError, Values
@@ -29,30 +29,11 @@ CALL_LABELS = frozenset(
 _FENCE = re.compile(r"`{3,}+")
 _TAG = re.compile(r"<(?:tool_call|function_call|tools)>")
 _LIST = re.compile(pythonic.OPENING)
-_STRONG = rf"(?P<fence>{_FENCE.pattern})|(?P<tag>{_TAG.pattern})"
+_STRONG = rf"(?P<fence>{_FENCE.pattern})|(?P<tag>{_TAG.pattern})|(?P<announced>{announced.MARK})"
 _STRONG_MARK = re.compile(_STRONG)
 _MARK = re.compile(rf"{_STRONG}|(?P<json>{OPENING.pattern})|(?P<list>{_LIST.pattern})")
 _LABEL = re.compile(r"[ \t]*+([\w+#.-]*+)[ \t\r\n]*+")
 _BLANK = re.compile(r"\s*+\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of text that was looked at."""
-
-    format: str
-    """Name of the call format its mark belongs to."""
-    start: int
-    end: int
-    """Looking for strong marks (fences, tags) goes on here."""
-    reach: int
-    """How far the decision had to look; looking for weak marks (brackets) goes on here."""
-    calls: tuple[ToolCall, ...] = ()
-    repairs: tuple[str, ...] = ()
-    problem: str | None = None
-    """Why it looks like a call and is none. Without calls and problem it is prose."""
-    code: bool = False
-    """It is a fence that cannot hold calls, whatever follows."""
 
 
 def next_segment(text: str, at: int, weak_from: int, preferred: str) -> Segment | None:
@@ -65,6 +46,8 @@ def next_segment(text: str, at: int, weak_from: int, preferred: str) -> Segment 
         return _fence(text, mark, preferred)
     if mark.lastgroup == "tag":
         return _tagged(text, mark.start(), mark.end())
+    if mark.lastgroup == "announced":
+        return announced.read_announced(text, mark.start(), mark.end())
     if mark.lastgroup == "list":
         return _list_of_calls(text, mark.start(), preferred)
     return _bare(text, mark.start())

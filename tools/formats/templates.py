@@ -7,9 +7,14 @@ import re
 _QUOTE = r"""\\?["']"""
 _NAME_AND_ARGUMENTS = rf"{_QUOTE}name{_QUOTE}\s*:.{{0,80}}?{_QUOTE}(?:parameters|arguments){_QUOTE}\s*:"
 _SIGNS = (
+    ("functiongemma", re.compile(r"<start_function_call>")),
+    ("deepseek", re.compile(r"<｜tool▁calls▁begin｜>")),
+    ("mistral", re.compile(r"\[TOOL_CALLS\]")),
+    ("granite", re.compile(r"<\|tool_call\|>")),
     ("hermes", re.compile(r"<tool_call>")),
     ("pythonic", re.compile(r"\[\s*func\w*\(", re.IGNORECASE)),
     ("fenced_json", re.compile(r"```json")),
+    ("llama3_json", re.compile(r"<\|python_tag\|>|Environment: ipython")),
     ("bare_json", re.compile(_NAME_AND_ARGUMENTS, re.DOTALL)),
 )
 """What gives each format away, the most telling first."""

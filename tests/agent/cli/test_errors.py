@@ -34,7 +34,7 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["collect", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["collect", "--tasks", "missing.jsonl", "--out", "o", "--gold", "maybe"], 2, "--gold"),
         (["bench", "bfcl", "--out", "o", "--categories", "nonsense"], 2, "nonsense"),
-        (["bench", "bfcl", "--out", "o", "--refine", "often", "--limit", "1"], 2, "--refine"),
+        (["bench", "bfcl", "--out", "o", "--refine", "often", "--limit", "1"], 2, "refine 'often'"),
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["serve", "--engine-arg", "nonsense"], 2, "--engine-arg"),
         (["serve", "--port", "99999"], 2, "65535"),

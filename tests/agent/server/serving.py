@@ -43,9 +43,10 @@ def served_over(
     *,
     name: str = "",
     refiners: Callable[[RefineSetting], Answerer] | None = None,
+    call_format: str = "fenced_json",
     **options: Any,
 ) -> Served:
-    policy = Policy(engine, ScriptedTemplate(), name="test-model")
+    policy = Policy(engine, ScriptedTemplate(call_format), name="test-model")
     first = ServedModel(policy, refiners or no_refiner, name, created=1_700_000_000)
     return Served(Roster(first), **options)
 
@@ -95,18 +96,23 @@ def events(stream: bytes) -> list[Any]:
     return [text if text == "[DONE]" else json.loads(text) for text in data]
 
 
+_EMPTY: dict[str, Any] = {"content": None, "reasoning": None, "logprobs": None}
+
+
 def joined(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The choices of a reply whose chunks these are, with ids of calls taken out (they are random)."""
     choices: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
         for piece in chunk["choices"]:
-            choice = choices.setdefault(piece["index"], {"content": None, "calls": {}, "logprobs": None})
+            choice = choices.setdefault(piece["index"], dict(_EMPTY, calls={}))
             _add(choice, piece)
     return [without_ids(choices[index]) for index in sorted(choices)]
 
 
 def _add(choice: dict[str, Any], piece: dict[str, Any]) -> None:
     delta = piece["delta"]
+    if delta.get("reasoning_content") is not None:
+        choice["reasoning"] = (choice["reasoning"] or "") + delta["reasoning_content"]
     if delta.get("content") is not None:
         choice["content"] = (choice["content"] or "") + delta["content"]
     for part in delta.get("tool_calls", ()):
@@ -132,6 +138,7 @@ def whole(reply: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "content": choice["message"]["content"],
+            "reasoning": choice["message"].get("reasoning_content"),
             "calls": [
                 (call["function"]["name"], call["function"]["arguments"])
                 for call in choice["message"].get("tool_calls", ())

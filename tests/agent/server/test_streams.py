@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from strop.agent.engines.scripted import Failure, ScriptedEngine
 from strop.agent.server.app import Served, create_app
 from strop.agent.server.run import running
-from strop.tools.errors import EngineError
+from strop.tools.errors import EngineError, UsageError
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from tests.agent.server.serving import (
+    LIMA,
     ONE_CALL,
+    OSLO,
     TWO_CALLS,
     WEATHER,
     ask,
@@ -30,6 +32,7 @@ from tests.agent.server.serving import (
     whole,
 )
 
+STRICT: dict[str, Any] = {"type": "function", "function": {**WEATHER["function"], "strict": True}}
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -45,16 +48,21 @@ CALLS = st.lists(
     max_size=3,
 )
 PROSE = st.text(st.sampled_from('a{[`<☀🙂\n"}'), max_size=12) | st.just("```json\n")
-ANSWERS = st.one_of(
-    PROSE,
-    st.builds(
-        lambda before, calls, after: before + calls + after,
-        PROSE,
-        CALLS.map(FORMATS["fenced_json"].render),
-        PROSE,
-    ),
-    st.builds(lambda calls, keep: calls[:keep], CALLS.map(FORMATS["fenced_json"].render), st.integers(0, 80)),
-)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[str, str]:
+    """(a format, a text of a model that writes calls in it): prose, calls, thoughts, and halves of them."""
+    name = draw(st.sampled_from(sorted(FORMATS)))
+    try:
+        calls = FORMATS[name].render(draw(CALLS))
+    except UsageError:  # not every format can write every call
+        calls = FORMATS[name].render([LIMA, OSLO])
+    thoughts = draw(st.sampled_from(["", "", "<think>\nhm </think>\n", "<think>"]))
+    text = thoughts + draw(PROSE) + calls + draw(PROSE)
+    keep = draw(st.just(len(text)) | st.integers(0, len(text)))
+    # What spells the scripted model's own special ids would be them.
+    return name, text[:keep].replace("<|s", "<|S").replace("<|e", "<|E")
 
 
 async def post(app: Any, body: dict[str, Any]) -> httpx.Response:
@@ -74,20 +82,22 @@ async def both_ways(source: Served, body: dict[str, Any]) -> tuple[Any, Any]:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    ANSWERS.filter(lambda text: "<|" not in text),
+    answers(),
     st.integers(1, 40),
     st.fixed_dictionaries(
         {},
         optional={
-            "tools": st.just([WEATHER]),
+            "tools": st.sampled_from([[WEATHER], [STRICT]]),
             "stop": st.sampled_from(["`", "\n\n", ["}", "a☀"]]),
             "max_tokens": st.integers(1, 60),
             "parallel_tool_calls": st.just(False),
         },
     ),
 )
-def test_deltas_joined_are_the_reply(text: str, chunk: int, fields: dict[str, Any]) -> None:
-    source = served_over(engine_that_says(text, chunk=chunk))
+def test_deltas_joined_are_the_reply(answer: tuple[str, str], chunk: int, fields: dict[str, Any]) -> None:
+    call_format, text = answer
+    engine = engine_that_says(text, chunk=chunk, structures=False)  # so that strict tools are called wrongly
+    source = served_over(engine, call_format=call_format)
     streamed, reply = asyncio.run(both_ways(source, ask(**fields)))
     assert streamed == reply
 
@@ -108,6 +118,20 @@ async def test_prose_is_sent_while_the_engine_is_still_writing() -> None:
     ):
         async for line in stream.aiter_lines():
             if "word" in line:
+                break
+        assert engine.active == 1
+
+
+async def test_arguments_are_sent_while_the_engine_is_still_writing() -> None:
+    text = FORMATS["fenced_json"].render([ToolCall("get_weather", {"city": "Llanfair " * 40})])
+    engine = engine_that_says(text, latency=0.01)
+    async with (
+        running(create_app(served_over(engine))) as url,
+        httpx.AsyncClient() as http,
+        http.stream("POST", f"{url}/v1/chat/completions", json=ask(stream=True, tools=[WEATHER])) as stream,
+    ):
+        async for line in stream.aiter_lines():
+            if "Llan" in line:
                 break
         assert engine.active == 1
 

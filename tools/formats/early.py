@@ -1,0 +1,482 @@
+"""Calls told while they are being written.
+
+A call is *plain* where it is written the way its format writes it: the name, then the arguments, nothing
+between. A plain call in the model's own format is certain as soon as one of its arguments is: its name can
+be sent then, and its arguments as they come: texts character by character, other values when they are
+complete. Everything else waits for the whole answer.
+
+What is certain is a function of the text alone, never of how it was cut: `EarlyCalls` reads character by
+character and decides only on characters it has seen. So it also decides what a whole text says where reading
+fails after something was certain (`strop.tools.formats.stream`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from strop.tools.formats import functiongemma, pythonic
+from strop.tools.formats.announced import (
+    DEEPSEEK,
+    DEEPSEEK_ALL,
+    DEEPSEEK_ALL_END,
+    DEEPSEEK_END,
+    DEEPSEEK_SEP,
+    GRANITE,
+    LLAMA,
+    MISTRAL,
+    MISTRAL_ARGS,
+)
+from strop.tools.formats.loose_json import LooseJson, UnreadableError
+
+Reading: TypeAlias = Generator[None, None, None]
+"""Yields where it needs more text."""
+
+ValueOf: TypeAlias = Callable[[str], tuple[Any, int] | None]
+"""The value a text is but for its last character, and where it ends; None where it is none (yet)."""
+
+_SPACE = " \t\r\n"
+_RUN = {quote: re.compile(rf"[^{quote}\\\ud800-\udfff]++") for quote in "\"'"}
+_LABEL = re.compile(r"(?:json|json5|jsonc|tool_call|tool_calls)?")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*+")
+
+
+class OddError(Exception):
+    """This is not a plain call; never leaves this module."""
+
+
+@dataclass(slots=True)
+class EarlyCall:
+    """A call as far as it is certain."""
+
+    name: str
+    arguments: str = ""
+    """The certain beginning of its arguments as `to_text` writes them."""
+    closed: bool = False
+    """Whether the arguments are complete."""
+
+
+def to_text(value: Any) -> str:
+    """The JSON text of arguments, or of one value, as it is sent."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+class EarlyCalls:
+    """Reads a text that begins where a call may begin."""
+
+    def __init__(self, call_format: str):
+        self.calls: list[EarlyCall] = []
+        """The certain ones; the last may still grow."""
+        self.at = 0
+        """Everything before is read."""
+        self.done = 0
+        """Where the last call that is complete ends, with what closes it."""
+        self.odd = False
+        """Whether something came that is not plain: nothing more will be certain."""
+        self._text = ""
+        self._name = ""
+        self._going: Reading | None = _READERS[call_format](self)
+
+    def feed(self, text: str) -> None:
+        """Read on."""
+        self._text += text
+        if self._going is None:
+            return
+        try:
+            next(self._going)
+        except StopIteration:
+            self._going = None
+        except (OddError, UnreadableError):
+            self._going, self.odd = None, True
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be certain."""
+        return self._going is None
+
+    @property
+    def rest(self) -> str:
+        """What stands behind the certain calls; of a call that broke off, what stands behind the break."""
+        if self.calls and not self.calls[-1].closed:
+            return self._text[self.at :] if self.odd else ""
+        return self._text[self.done :]
+
+    # What the readers are made of. Each consumes text, and waits where there is none.
+
+    def _peek(self) -> Generator[None, None, str]:
+        while self.at >= len(self._text):
+            yield
+        return self._text[self.at]
+
+    def _space(self) -> Reading:
+        while (yield from self._peek()) in _SPACE:
+            self.at += 1
+
+    def _is_next(self, wanted: str) -> Generator[None, None, bool]:
+        """Whether `wanted` follows; if it does, it is consumed."""
+        for index, char in enumerate(wanted):
+            while self.at + index >= len(self._text):
+                yield
+            if self._text[self.at + index] != char:
+                return False
+        self.at += len(wanted)
+        return True
+
+    def _expect(self, wanted: str) -> Reading:
+        if not (yield from self._is_next(wanted)):
+            raise OddError
+
+    def _until(self, stops: str) -> Generator[None, None, str]:
+        """The text before the first of the characters `stops`."""
+        start = self.at
+        while (yield from self._peek()) not in stops:
+            self.at += 1
+        return self._text[start : self.at]
+
+    def _string(self) -> Generator[None, None, str]:
+        """A whole JSON string."""
+        start, quote = self.at, (yield from self._peek())
+        if quote != '"':
+            raise OddError
+        self.at += 1
+        while (char := (yield from self._peek())) != quote:
+            self.at += 1
+            if char == "\\":
+                yield from self._peek()
+                self.at += 1
+        self.at += 1
+        return str(_loose(self._text[start : self.at]))
+
+    def _begin(self, name: str) -> None:
+        if not name.strip():
+            raise OddError
+        self._name = name
+
+    def _finish(self, closing: str) -> Reading:
+        """What closes a call, or a list of them."""
+        yield from self._expect(closing)
+        self.done = self.at
+
+    def _say(self, text: str, *, first: bool) -> None:
+        """Add to the arguments of the call that was begun, which is certain from now on."""
+        if first and (not self.calls or self.calls[-1].closed):
+            self.calls.append(EarlyCall(self._name))
+        self.calls[-1].arguments += text
+
+    def _close(self, *, empty: bool) -> None:
+        self._say("{}" if empty else "}", first=empty)
+        self.calls[-1].closed, self.done = True, self.at
+
+    # JSON
+
+    def json_calls(self, keys: tuple[str, ...]) -> Reading:
+        """An object, or an array of them; more may follow after a comma, a semicolon or nothing."""
+        if not (yield from self._is_next("[")):
+            yield from self._object_call(keys)
+            return
+        yield from self._space()
+        while True:
+            yield from self._object_call(keys)
+            yield from self._space()
+            if (yield from self._is_next("]")):
+                self.done = self.at
+                return
+            yield from self._expect(",")
+            yield from self._space()
+
+    def _object_call(self, keys: tuple[str, ...]) -> Reading:
+        yield from self._expect("{")
+        yield from self._space()
+        if (yield from self._key()) != "name":
+            raise OddError
+        self._begin((yield from self._string()))
+        yield from self._space()
+        yield from self._expect(",")
+        yield from self._space()
+        if (yield from self._key()) not in keys:
+            raise OddError
+        yield from self.arguments()
+        yield from self._space()
+        yield from self._finish("}")
+
+    def _key(self) -> Generator[None, None, str]:
+        key = yield from self._string()
+        yield from self._space()
+        yield from self._expect(":")
+        yield from self._space()
+        return key
+
+    def arguments(self) -> Reading:
+        """An object of arguments."""
+        yield from self._expect("{")
+        known: set[str] = set()
+        yield from self._space()
+        while (yield from self._peek()) != "}":
+            key = yield from self._key()
+            if key in known:
+                raise OddError
+            known.add(key)
+            yield from self._argument(f"{', ' if len(known) > 1 else '{'}{to_text(key)}: ", len(known) == 1)
+            yield from self._space()
+            if (yield from self._is_next(",")):
+                yield from self._space()
+            elif (yield from self._peek()) != "}":
+                raise OddError
+        self.at += 1
+        self._close(empty=not known)
+
+    def _argument(self, lead: str, first: bool) -> Reading:
+        char = yield from self._peek()
+        if char in _RUN:
+            self.at += 1
+            yield from self._growing_string(char, lead + '"', first)
+        else:
+            self._say(lead + to_text(_loose((yield from self._value()))), first=first)
+
+    def _growing_string(self, quote: str, lead: str, first: bool) -> Reading:
+        while (char := (yield from self._peek())) != quote:
+            run = _RUN[quote].match(self._text, self.at)
+            if run:
+                piece, self.at = run[0], run.end()
+            elif char == "\\":
+                piece = yield from self._escape()
+            else:
+                raise OddError  # half a surrogate pair
+            self._say(lead + to_text(piece)[1:-1], first=first)
+            lead, first = "", False
+        self.at += 1
+        self._say(lead + '"', first=first)
+
+    def _escape(self) -> Generator[None, None, str]:
+        """The text that an escape stands for, or two that are one character."""
+        start = self.at
+        self.at += 1
+        char = yield from self._peek()
+        self.at += 1
+        if char == "u":
+            for _ in range(4):
+                if (yield from self._peek()) not in "0123456789abcdefABCDEF":
+                    self.at = start + 2
+                    return "\\u"
+                self.at += 1
+            if self._text[start + 2 : start + 4].lower() in ("d8", "d9", "da", "db"):
+                return (yield from self._pair(start))
+        return str(_loose(f'"{self._text[start : self.at]}"'))
+
+    def _pair(self, start: int) -> Generator[None, None, str]:
+        """The second half of a surrogate pair, where it is one."""
+        for index, allowed in enumerate(("\\", "u", "dD", "cdefCDEF", *["0123456789abcdefABCDEF"] * 2)):
+            while self.at + index >= len(self._text):
+                yield
+            if self._text[self.at + index] not in allowed:
+                return "\ufffd"
+        self.at += 6
+        return str(_loose(f'"{self._text[start : self.at]}"'))
+
+    def _value(self) -> Generator[None, None, str]:
+        """The text of a value that is no string."""
+        start, depth = self.at, 0
+        while True:
+            char = yield from self._peek()
+            if depth == 0 and self.at > start and char in ",}] \t\r\n":
+                return self._text[start : self.at]
+            self.at += 1
+            if char in "{[":
+                depth += 1
+            elif char in "}]":
+                depth -= 1
+                if depth == 0:
+                    return self._text[start : self.at]
+            elif char in _RUN:
+                yield from self._skip_string(char)
+            elif char == "/":
+                raise OddError  # a comment
+            if depth < 0:
+                raise OddError
+
+    def _skip_string(self, quote: str) -> Reading:
+        while (char := (yield from self._peek())) != quote:
+            self.at += 1
+            if char == "\\":
+                yield from self._peek()
+                self.at += 1
+        self.at += 1
+
+    # The formats
+
+    def fenced_json(self) -> Reading:
+        yield from self._expect("```")
+        if not _LABEL.fullmatch((yield from self._until(" \t\r\n{[")).lower()):
+            raise OddError
+        yield from self._space()
+        yield from self.json_calls(("arguments",))
+        yield from self._space()
+        yield from self._finish("```")
+
+    def hermes(self) -> Reading:
+        while (yield from self._is_next("<tool_call>")):
+            yield from self._space()
+            yield from self.json_calls(("arguments",))
+            yield from self._space()
+            yield from self._finish("</tool_call>")
+            yield from self._space()
+
+    def bare_json(self) -> Reading:
+        yield from self._values(("arguments",))
+
+    def llama3_json(self) -> Reading:
+        if (yield from self._is_next(LLAMA)):
+            yield from self._space()
+        yield from self._values(("parameters", "arguments"))
+
+    def _values(self, keys: tuple[str, ...]) -> Reading:
+        yield from self.json_calls(keys)
+        while True:
+            yield from self._space()
+            if (yield from self._peek()) in ",;":
+                self.at += 1
+                yield from self._space()
+            if (yield from self._peek()) not in "{[":
+                return
+            yield from self.json_calls(keys)
+
+    def granite(self) -> Reading:
+        yield from self._expect(GRANITE)
+        yield from self._space()
+        yield from self.json_calls(("arguments",))
+
+    def mistral(self) -> Reading:
+        while (yield from self._is_next(MISTRAL)):
+            yield from self._space()
+            if (yield from self._peek()) in "[{":
+                yield from self.json_calls(("arguments",))
+            else:
+                self._begin((yield from self._until(" \t\r\n[{")))
+                yield from self._is_next(MISTRAL_ARGS)
+                yield from self._space()
+                yield from self.arguments()
+            yield from self._space()
+
+    def deepseek(self) -> Reading:
+        yield from self._expect(DEEPSEEK_ALL)
+        yield from self._space()
+        while (yield from self._is_next(DEEPSEEK)):
+            yield from self._deepseek_call()
+            yield from self._space()
+        yield from self._finish(DEEPSEEK_ALL_END)
+
+    def _deepseek_call(self) -> Reading:
+        fenced = False
+        name = yield from self._until("<\n`")
+        yield from self._expect(DEEPSEEK_SEP)
+        if name.strip() == "function":
+            fenced, name = True, (yield from self._until("\n<`"))
+            yield from self._expect("\n```json")
+        self._begin(name.strip())
+        yield from self._space()
+        yield from self.arguments()
+        if fenced:
+            yield from self._space()
+            yield from self._expect("```")
+        yield from self._space()
+        yield from self._finish(DEEPSEEK_END)
+
+    def functiongemma(self) -> Reading:
+        while (yield from self._is_next(functiongemma.BEGIN)):
+            yield from self._space()
+            yield from self._expect("call:")
+            self._begin((yield from self._until(" \t\r\n<{")))
+            yield from self._expect("{")
+            yield from self._entries("}", ":", _gemma_value)
+            yield from self._finish(functiongemma.END)
+            yield from self._space()
+
+    def pythonic(self) -> Reading:
+        yield from self._expect("[")
+        while True:
+            yield from self._space()
+            name = yield from self._until("( \t\r\n,)]}\"'")
+            if not all(map(_IDENTIFIER.fullmatch, name.split("."))):
+                raise OddError
+            self._begin(name)
+            yield from self._expect("(")
+            yield from self._entries(")", "=", _python_value)
+            yield from self._space()
+            if (yield from self._is_next("]")):
+                self.done = self.at
+                return
+            yield from self._expect(",")
+
+    def _entries(self, close: str, assign: str, value_of: ValueOf) -> Reading:
+        """Names and values up to `close`, each told when the character after it is there."""
+        known: set[str] = set()
+        yield from self._space()
+        while (yield from self._peek()) != close:
+            key = (yield from self._until(f"{assign}{close},<[{{\"'")).strip()
+            yield from self._expect(assign)
+            if key in known or not key:
+                raise OddError
+            known.add(key)
+            yield from self._space()
+            value = yield from self._entry(value_of, f",{close}")
+            lead = f"{', ' if len(known) > 1 else '{'}{to_text(key)}: "
+            self._say(lead + to_text(value), first=len(known) == 1)
+            if (yield from self._is_next(",")):
+                yield from self._space()
+        self.at += 1
+        self._close(empty=not known)
+
+    def _entry(self, value_of: ValueOf, ends: str) -> Generator[None, None, Any]:
+        """The value before the first of `ends` at which what stands there is a whole value."""
+        start = end = self.at
+        while True:
+            while end >= len(self._text):
+                yield
+            if self._text[end] in ends:
+                found = value_of(self._text[start : end + 1])
+                if found is not None:
+                    self.at = start + found[1]
+                    yield from self._space()
+                    return found[0]
+            end += 1
+
+
+def _loose(text: str) -> Any:
+    """The one JSON value that `text` is. Raises UnreadableError, OddError."""
+    value, end = LooseJson(text).value(0)
+    if end != len(text):
+        raise OddError
+    return value
+
+
+def _gemma_value(text: str) -> tuple[Any, int] | None:
+    """The value `text` begins with, where only space and one more character follow."""
+    try:
+        value, end = functiongemma.read_value(text, 0)
+    except UnreadableError:
+        return None
+    return (value, end) if not text[end:-1].strip() else None
+
+
+def _python_value(text: str) -> tuple[Any, int] | None:
+    try:
+        return pythonic.value_in(text[:-1]), len(text) - 1
+    except UnreadableError:
+        return None
+
+
+_READERS: Mapping[str, Callable[[EarlyCalls], Reading]] = {
+    "fenced_json": EarlyCalls.fenced_json,
+    "hermes": EarlyCalls.hermes,
+    "bare_json": EarlyCalls.bare_json,
+    "xlam": EarlyCalls.bare_json,
+    "llama3_json": EarlyCalls.llama3_json,
+    "pythonic": EarlyCalls.pythonic,
+    "mistral": EarlyCalls.mistral,
+    "granite": EarlyCalls.granite,
+    "deepseek": EarlyCalls.deepseek,
+    "functiongemma": EarlyCalls.functiongemma,
+}

@@ -6,19 +6,27 @@ The one place that puts a checkpoint, its chat template, its profile, an engine 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from strop.agent.adapter import require_adapter
 from strop.agent.chat import ChatTemplate
 from strop.agent.checkpoint import fingerprint
 from strop.agent.engines import open_engine
-from strop.agent.models import ModelStore
+from strop.agent.engines.base import Engine
+from strop.agent.engines.endpoint import EndpointEngine
+from strop.agent.engines.fleet import FleetEngine
+from strop.agent.engines.supervised import SupervisedEngine
+from strop.agent.models import ModelStore, ResolvedModel
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile, read_profile
+from strop.tools.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,16 @@ class PolicySource:
     """Most ids of prompt and answer together."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to vLLM as they are."""
+    call_format: str | None = None
+    """The form calls are written in, over what the model's profile and template say."""
+    max_lora_rank: int = 0
+    """Above 0: room in vLLM for adapters up to this rank beside the model."""
+    max_adapters: int = 1
+    """How many of them are computed together."""
+    backends: tuple[str, ...] = ()
+    """Base URLs of servers that run the model instead; then `engine` is not started."""
+    serving: bool = False
+    """Whether the engine is to be started again when it dies, and vLLM to count for ``/metrics``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +94,47 @@ def weights_of(model: Path, adapter: Path | None) -> str:
     return "+".join(parts)
 
 
+async def _engine(source: PolicySource, model: ResolvedModel, template: ChatTemplate) -> Engine:
+    if source.backends:
+        return await _fleet(source, model, template)
+
+    async def start() -> Engine:
+        return await open_engine(
+            model.path,
+            kind=source.engine,
+            adapter=source.adapter,
+            served_name=model.name,
+            max_model_len=source.max_model_len,
+            max_lora_rank=source.max_lora_rank,
+            max_adapters=source.max_adapters,
+            statistics=source.serving,
+            engine_args=source.engine_args,
+        )
+
+    engine = await start()
+    return SupervisedEngine(engine, start, Console(stderr=True).print) if source.serving else engine
+
+
+async def _fleet(source: PolicySource, model: ResolvedModel, template: ChatTemplate) -> Engine:
+    if source.adapter is not None or source.engine_args:
+        raise UsageError("backends run the model: start them with the adapter and the engine's arguments")
+    async with AsyncExitStack() as opened:
+        engines = []
+        for url in source.backends:
+            engine = await EndpointEngine.connect(
+                url,
+                model=model.name,
+                context_length=source.max_model_len,
+                api_key=os.environ.get("STROP_BACKEND_KEY"),
+                template=template,
+                say=Console(stderr=True).print,
+            )
+            opened.push_async_callback(engine.close)
+            engines.append(engine)
+        opened.pop_all()  # all are there: the fleet closes them
+    return FleetEngine(engines)
+
+
 @asynccontextmanager
 async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
     """Load a policy and close its engine afterwards.
@@ -88,15 +147,10 @@ async def load_policy(source: PolicySource) -> AsyncIterator[Loaded]:
         require_adapter(source.adapter)
         profile = read_profile(source.adapter).over(profile)
     weights = weights_of(model.path, source.adapter)
+    if source.call_format is not None:
+        profile = replace(profile, call_format=source.call_format)
     template = ChatTemplate.load(model.path, call_format=profile.call_format)
-    engine = await open_engine(
-        model.path,
-        kind=source.engine,
-        adapter=source.adapter,
-        served_name=model.name,
-        max_model_len=source.max_model_len,
-        engine_args=source.engine_args,
-    )
+    engine = await _engine(source, model, template)
     try:
         yield Loaded(Policy(engine, template, name=model.name, weights=weights), profile, model.path)
     finally:

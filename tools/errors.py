@@ -71,6 +71,9 @@ class EngineDeadError(EngineError):
 class EndpointError(EngineError):
     """A remote endpoint that refused the connection, failed, or answered something unreadable."""
 
+    unreachable: bool = False
+    """Whether the connection failed, or the server says it cannot serve now: another may well do."""
+
 
 class RunError(StropError):
     """A stage of a run that cannot go on; what earlier stages wrote is kept."""

@@ -32,6 +32,30 @@ def engine_args(flags: Iterable[str] | None) -> dict[str, Any]:
     return parsed
 
 
+def adapters_of(flags: Iterable[str] | None) -> tuple[tuple[str, Path], ...]:
+    """``NAME=DIR`` flags as pairs. Raises UsageError."""
+    pairs = []
+    for flag in flags or ():
+        name, equals, directory = flag.partition("=")
+        if not (equals and name and directory):
+            raise UsageError(f"--lora wants NAME=DIR, got {flag!r}")
+        pairs.append((name, Path(directory)))
+    return tuple(pairs)
+
+
+def api_keys_of(key: str | None, file: Path | None) -> tuple[str, ...]:
+    """The keys of an option, where an empty one is none, and of a file with one a line. Raises UsageError."""
+    keys = [key] if key else []
+    if file is not None:
+        try:
+            keys += [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--api-key-file {file}: {error}") from error
+        if not keys:
+            raise UsageError(f"--api-key-file {file} holds no key")
+    return tuple(keys)
+
+
 def read_tasks_aloud(path: Path) -> list[Task]:
     """The tasks of a file; rows that are none are named on standard error and skipped."""
     tasks, bad = read_tasks(path)

@@ -27,6 +27,8 @@ async def open_engine(
     served_name: str | None = None,
     max_model_len: int = 4096,
     max_lora_rank: int = 0,
+    max_adapters: int = 1,
+    statistics: bool = False,
     engine_args: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> Engine:
@@ -35,7 +37,8 @@ async def open_engine(
     `kind` is ``auto`` (vLLM, or transformers where vLLM cannot be imported), ``vllm``, ``transformers``, or
     the base URL of a completions server (API key from ``$STROP_API_KEY``), which `model` then only tokenises
     for. `adapter` becomes part of the model; `max_lora_rank` above 0 makes room for `Engine.load_adapter` in
-    vLLM; `engine_args` go to vLLM as they are. `max_model_len` is lowered to what the model can take.
+    vLLM, for `max_adapters` at once; with `statistics` vLLM counts into prometheus_client's registry;
+    `engine_args` go to vLLM as they are. `max_model_len` is lowered to what the model can take.
 
     Raises UsageError for an unknown kind or arguments the engine has no use for, EngineError where it does
     not start, ModelError for a checkpoint or adapter that cannot be read.
@@ -52,7 +55,16 @@ async def open_engine(
     if problem is None:
         console.print(f"engine: vLLM, {name}")
         with waiting(console, "starting vLLM (on a CPU this takes half a minute)"):
-            engine: Engine = await _vllm(model, name, max_model_len, adapter, max_lora_rank, engine_args)
+            engine: Engine = await _vllm(
+                model,
+                served_name=name,
+                max_model_len=max_model_len,
+                adapter=adapter,
+                max_lora_rank=max_lora_rank,
+                max_adapters=max_adapters,
+                statistics=statistics,
+                engine_args=engine_args,
+            )
     elif kind == "vllm":
         raise EngineError(f"vLLM cannot be used: {problem}; install strop[vllm] or take engine transformers")
     else:
@@ -63,26 +75,12 @@ async def open_engine(
     return engine
 
 
-async def _vllm(
-    model: Path,
-    name: str,
-    max_model_len: int,
-    adapter: Path | None,
-    max_lora_rank: int,
-    engine_args: Mapping[str, Any] | None,
-) -> Engine:
+async def _vllm(model: Path, **options: Any) -> Engine:
+    """`options` are those of `VllmEngine.start`."""
     from strop.agent.engines.vllm import VllmEngine
     from strop.agent.models import cache_directory
 
-    return await VllmEngine.start(
-        model,
-        served_name=name,
-        max_model_len=max_model_len,
-        adapter=adapter,
-        max_lora_rank=max_lora_rank,
-        engine_args=engine_args,
-        cache=cache_directory() / "merged",
-    )
+    return await VllmEngine.start(model, cache=cache_directory() / "merged", **options)
 
 
 async def _transformers(

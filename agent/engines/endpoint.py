@@ -156,6 +156,11 @@ class EndpointEngine:
                 raise ValueError(f"{len(logprobs)} log-probabilities for {len(ids)} tokens")
             return tuple(float(value) for value in logprobs[len(prompt_ids) : len(ids)])
 
+    async def check_health(self) -> None:
+        """Raises EndpointError where the server is not healthy."""
+        with _reaching(self._client):
+            _check_status(await self._client.get("/health"))
+
     async def load_adapter(self, name: str, path: Path) -> None:
         """vLLM's own route; `path` must exist on the server's machine, and loading be allowed."""
         row = {"lora_name": name, "lora_path": str(path.resolve())}
@@ -263,7 +268,7 @@ def _reaching(client: httpx.AsyncClient) -> Iterator[None]:
         yield
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise EndpointError(f"{client.base_url} cannot be reached: {reason}") from error
+        raise _unreachable(f"{client.base_url} cannot be reached: {reason}") from error
 
 
 @contextmanager
@@ -285,7 +290,13 @@ def _check_status(response: httpx.Response) -> None:
         raise EndpointError(f"{message} (is the API key right?)")
     if response.status_code in (400, 422):
         raise UsageError(message)
-    raise EndpointError(message)
+    raise _unreachable(message) if response.status_code in (502, 503) else EndpointError(message)
+
+
+def _unreachable(message: str) -> EndpointError:
+    error = EndpointError(message)
+    error.unreachable = True
+    return error
 
 
 async def _objects(response: httpx.Response) -> AsyncIterator[Any]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
@@ -32,6 +33,7 @@ from strop.agent.server.answering import Answering, Settled
 from strop.agent.server.body import read_object
 from strop.agent.server.completing import Completing
 from strop.agent.server.errors import ApiError
+from strop.agent.server.guard import Gatekeeper, Guard
 from strop.agent.server.metrics import CLIENT_LEFT, CONTENT_TYPE, Measured, Metrics
 from strop.agent.server.prompts import AdapterName, NewAdapter, read_completion
 from strop.agent.server.protocol import Defaults, question_of, read_body, read_request, refine_of_header
@@ -53,8 +55,15 @@ def create_app(served: Served) -> FastAPI:
     app = FastAPI(title="Strop", version=version("strop"), docs_url=None, redoc_url=None)
     app.state.served = served
     metrics, pulse = Metrics(), Pulse(served.first.policy)
+    keeper = Gatekeeper(served.limits, served.not_ready)
     app.include_router(_openai_routes(served, metrics, pulse))
-    app.include_router(_own_routes(served, metrics, pulse))
+    app.include_router(_own_routes(served, metrics, pulse, keeper))
+    app.state.keeper = keeper
+    app.add_middleware(Guard, keeper=keeper)
+    if served.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=served.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
     app.add_middleware(Measured, metrics=metrics)
     errors.install(app)
     document.install(app)
@@ -102,7 +111,7 @@ def _add_adapter_routes(routes: APIRouter, served: Served) -> None:
         return JSONResponse({"status": "ok"})
 
 
-def _own_routes(served: Served, metrics: Metrics, pulse: Pulse) -> APIRouter:
+def _own_routes(served: Served, metrics: Metrics, pulse: Pulse, keeper: Gatekeeper) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/health")
@@ -110,6 +119,14 @@ def _own_routes(served: Served, metrics: Metrics, pulse: Pulse) -> APIRouter:
         if failure := await pulse.check():
             raise ApiError(503, f"the engine does not answer: {failure}", code="engine_error")
         return JSONResponse({"status": "ok"})
+
+    @routes.get("/ready")
+    async def ready() -> JSONResponse:
+        if (refusal := keeper.refusal()) is not None:
+            raise ApiError(503, str(refusal), code=refusal.code)
+        if failure := await pulse.check():
+            raise ApiError(503, f"the engine does not answer: {failure}", code="engine_error")
+        return JSONResponse({"status": "ready"})
 
     @routes.get("/version")
     async def versions() -> dict[str, str]:
@@ -139,7 +156,7 @@ async def _chat(request: Request, served: Served, metrics: Metrics, pulse: Pulse
     answering = Answering(model, question, envelope, served.keep_alive)
 
     def count(settled: Settled) -> None:
-        metrics.answered(settled.choices, settled.usage)
+        metrics.answered(settled.choices, settled.usage, settled.check_usage)
 
     if question.stream:
         return _stream(answering.events(count), metrics, pulse)

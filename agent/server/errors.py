@@ -4,8 +4,11 @@
     401  the key is missing or wrong (``invalid_api_key``)
     404  unknown model (``model_not_found``) or route; 405 the route has another method
     413  the body is longer than the server reads (``request_too_large``)
+    429  too many requests at once (``rate_limit_exceeded``), with Retry-After
     500  a bug of Strop's, its traceback in the log and not in the reply
-    503  the engine failed (``engine_error``)
+    503  the engine failed or is being started again (``engine_error``), or the server is on its way out
+         (``shutting_down``), with Retry-After
+    504  the request's time is over (``timeout``)
 
 422 is never answered: OpenAI's clients expect 400.
 """
@@ -39,6 +42,7 @@ class ApiError(Exception):
     def body(self) -> dict[str, Any]:
         """The reply's JSON."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
+        kind = "rate_limit_error" if self.status == 429 else kind
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
@@ -47,7 +51,7 @@ class ApiError(Exception):
         """What goes with the status."""
         if self.status == 401:
             return {"WWW-Authenticate": "Bearer"}
-        return {"Retry-After": "1"} if self.status == 503 else {}
+        return {"Retry-After": "1"} if self.status in (429, 503) else {}
 
     def response(self) -> JSONResponse:
         return JSONResponse(self.body, self.status, self.headers)

@@ -3,9 +3,12 @@
 strop_requests_total{route, status}      answered requests; 499: the client left before its answer
 strop_request_seconds{route}             from the first byte read to the last byte sent
 strop_requests_in_flight                 being answered now
+vllm:*                                   what vLLM counts itself: its queue, its prefix cache, its latencies
 strop_tokens_total{kind}                 prompt, cached (of the prompt) and completion, drafts included
 strop_refinement_rounds_total            check turns asked
 strop_answers_total{stop_reason}         choices, by why their refinement stopped (off: there was none)
+strop_first_token_seconds                from the first byte read to the first byte of a streamed answer
+strop_check_tokens_total{kind}           of the tokens, what check turns cost: prompt, cached, completion
 strop_stream_errors_total                streams that broke after their status was sent
 """
 
@@ -16,6 +19,7 @@ from collections.abc import Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
+    REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -24,7 +28,7 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from strop.agent.answer import Usage
+from strop.agent.answer import NOTHING, Usage
 from strop.agent.server.reply import Choice
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -48,24 +52,32 @@ class Metrics:
         self.tokens = Counter("strop_tokens", "Tokens", ["kind"], registry=own)
         self.rounds = Counter("strop_refinement_rounds", "Check turns asked", registry=own)
         self.answers = Counter("strop_answers", "Choices by stop reason", ["stop_reason"], registry=own)
+        self.first_token = Histogram(
+            "strop_first_token_seconds", "Time to the first byte of a stream", buckets=_SECONDS, registry=own
+        )
+        self.checks = Counter("strop_check_tokens", "Tokens of check turns", ["kind"], registry=own)
         self.stream_errors = Counter("strop_stream_errors", "Streams broken by an error", registry=own)
 
-    def answered(self, choices: Sequence[Choice], usage: Usage) -> None:
-        """Count one request's answers and what they cost."""
+    def answered(self, choices: Sequence[Choice], usage: Usage, checks: Usage = NOTHING) -> None:
+        """Count one request's answers and what they cost, `checks` being part of `usage`."""
         self.spent(usage)
+        self._count(self.checks, checks)
         for choice in choices:
             self.rounds.inc(choice.rounds)
             self.answers.labels(choice.stop_reason.value).inc()
 
     def spent(self, usage: Usage) -> None:
         """Count tokens."""
-        self.tokens.labels("prompt").inc(usage.prompt_tokens)
-        self.tokens.labels("cached").inc(usage.cached_tokens)
-        self.tokens.labels("completion").inc(usage.completion_tokens)
+        self._count(self.tokens, usage)
+
+    def _count(self, counter: Counter, usage: Usage) -> None:
+        counter.labels("prompt").inc(usage.prompt_tokens)
+        counter.labels("cached").inc(usage.cached_tokens)
+        counter.labels("completion").inc(usage.completion_tokens)
 
     def page(self) -> bytes:
-        """The text that Prometheus reads."""
-        return generate_latest(self.registry)
+        """The text that Prometheus reads: these, and what vLLM counts in this process."""
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
 
 
 class Measured:
@@ -79,12 +91,16 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, began = 500, time.perf_counter()
+        status, streams, began = 500, False, time.perf_counter()
 
         async def observed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, streams
             if message["type"] == "http.response.start":
                 status = message["status"]
+                streams = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
+            elif streams and message.get("body"):
+                self._metrics.first_token.observe(time.perf_counter() - began)
+                streams = False
             await send(message)
 
         try:

@@ -18,6 +18,8 @@ from strop.tools.errors import EngineError, UsageError
 
 DRAIN_SECONDS = 30
 """Requests that are still running this long after a signal are cancelled."""
+MOST_HEADER_BYTES = 64 * 1024
+"""Longer request lines and headers are refused with 400 before anything of them is looked at."""
 _TICK = 0.01
 
 
@@ -73,6 +75,8 @@ def _server(app: FastAPI) -> _Server:
             ws="none",
             log_config=None,
             access_log=False,
+            http="h11",  # the one whose header size can be bounded
+            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )
@@ -86,6 +90,7 @@ async def serve(app: FastAPI, listening: socket.socket) -> None:
     server = _server(app)
 
     def leave() -> None:
+        app.state.keeper.draining = True
         server.force_exit = server.should_exit
         server.should_exit = True
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from strop.agent.engines.base import Sampling
 from strop.agent.refinement import OFF, RefineSetting
+from strop.agent.server.guard import Limits
 from strop.agent.server.roster import Roster, ServedModel
 
 DEFAULT_SAMPLING: Final = Sampling(max_tokens=1024)
 """Greedy, which calls tools best, where OpenAI samples at temperature 1."""
+DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,12 @@ class Served:
     """Whether clients may load adapters from this machine's directories, and unload them."""
     max_body_bytes: int = 8 * 2**20
     """Longer bodies are refused with 413."""
+    limits: Limits = DEFAULT_LIMITS
+    """On requests."""
+    not_ready: Callable[[], str | None] = lambda: None
+    """Why no request can be served now; None where they can. Asked before every request."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may send requests; none by default, ``*`` is all."""
     keep_alive: float = 5.0
     """Seconds between the comments that keep a stream open while nothing of the answer is ready."""
 

@@ -36,6 +36,8 @@ _TOKEN = re.compile(
       | (?P<mark>[,:=.])""",
     re.VERBOSE | re.DOTALL,
 )
+_CUT_NUMBER = re.compile(r"[0-9.][\w.+-]*+\Z")
+"""What the rest of a number may still follow."""
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _JSON_WORDS = {"true": True, "false": False, "null": None}
 
@@ -59,7 +61,7 @@ def find_end(text: str, at: int) -> tuple[int, list[str]]:
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
-            cut = text[at] in "\"'-"
+            cut = text[at] in "\"'-" or _CUT_NUMBER.match(text, at)
             raise UnreadableError(f"{text[at : at + 12]!r} is not part of a call", len(text) if cut else at)
         _check_token(token, stack)
         if (token.group() == "," and len(stack) == 1) or not stack:

@@ -28,10 +28,8 @@ def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
         return (
             f"Your answer has these problems:{found}\nReply with the whole corrected answer and nothing else."
         )
-    return (
-        "Is every call I asked for there, none too many, and every value what I said? "
-        f"If so, reply {stop_text}. If not, reply with the whole corrected answer and nothing else."
-    )
+    # Short, because it is the part of a check that no cache holds.
+    return f"If this is right, reply {stop_text}. If not, reply with the corrected answer."
 
 
 def says_stop(text: str, stop_text: str = STOP_TEXT) -> bool:

@@ -107,7 +107,9 @@ class VllmEngine:
             model, adapter = await merged_checkpoint(model, adapter, cache), None
         if adapter is not None:
             max_lora_rank = max(max_lora_rank, adapter_rank(adapter))
-        arguments = _arguments(model, max_model_len, on_cpu=on_cpu) | {"disable_log_stats": not statistics}
+        arguments = default_arguments(model, max_model_len, on_cpu=on_cpu) | {
+            "disable_log_stats": not statistics
+        }
         if max_lora_rank:
             # The adapter given at the start takes a place of its own.
             arguments |= _room_for_adapters(max_lora_rank, max_adapters + (adapter is not None))
@@ -322,7 +324,8 @@ def quiet() -> Iterator[None]:
             del os.environ[name]
 
 
-def _arguments(model: Path, max_model_len: int, *, on_cpu: bool) -> dict[str, Any]:
+def default_arguments(model: Path, max_model_len: int, *, on_cpu: bool) -> dict[str, Any]:
+    """``AsyncEngineArgs`` that Strop starts vLLM with, unless told otherwise."""
     arguments: dict[str, Any] = {
         "model": str(model),
         "max_model_len": max_model_len,
@@ -338,6 +341,8 @@ def _arguments(model: Path, max_model_len: int, *, on_cpu: bool) -> dict[str, An
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(4096, max_model_len),
             "max_num_seqs": 32,
+            # Its default of 128 leaves up to 127 ids of every prefix to be computed again.
+            "block_size": 32,
         }
     return arguments
 

@@ -124,7 +124,6 @@ def test_langchain(server: Server) -> None:
     from langchain_core.tools import tool
     from langchain_openai import ChatOpenAI
 
-    @tool
     def get_weather(city: str) -> str:
         """Current weather in a city."""
         return f"sunny in {city}"
@@ -132,7 +131,7 @@ def test_langchain(server: Server) -> None:
     chat = ChatOpenAI(
         model=MODEL, base_url=f"{server.url}/v1", api_key=KEY, extra_body={"strop": {"refine": 1}}
     )
-    bound, right = chat.bind_tools([get_weather]), [("get_weather", {"city": "Oslo"})]
+    bound, right = chat.bind_tools([tool(get_weather)]), [("get_weather", {"city": "Oslo"})]
     message = bound.invoke(QUESTION)
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [
         ("get_weather", {"city": "Oslo"})
@@ -143,7 +142,7 @@ def test_langchain(server: Server) -> None:
         whole = chunk if whole is None else whole + chunk
     assert whole is not None
     assert [(call["name"], call["args"]) for call in whole.tool_calls] == right
-    assert chat.bind_tools([get_weather], tool_choice="get_weather").invoke("Hello").tool_calls
+    assert chat.bind_tools([tool(get_weather)], tool_choice="get_weather").invoke("Hello").tool_calls
 
 
 async def test_pydantic_ai(server: Server) -> None:

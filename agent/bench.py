@@ -128,7 +128,7 @@ async def run_bench(
                     ledger.add(row)
                     bar.count(row)
 
-                await _in_flight(todo, ask, concurrency)
+                await in_flight(todo, ask, concurrency)
         ordered = ledger.in_order_of(cases)
         summary = Summary(suite, model, refine, _scores(ordered), _usage(ordered), ledger.seconds)
         _write(out, ordered, summary)
@@ -174,7 +174,7 @@ _DIGESTS = {"weights": "of other weights than this run's", "version": "to other 
 """What is said of settings whose values tell a person nothing."""
 
 
-async def _in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None]], concurrency: int) -> None:
+async def in_flight(cases: Iterable[Case], ask: Callable[[Case], Awaitable[None]], concurrency: int) -> None:
     """Ask all, `concurrency` at a time; the first failure cancels the others and is raised as it is."""
     queue = iter(cases)
 

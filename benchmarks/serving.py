@@ -3,12 +3,11 @@
     python benchmarks/serving.py [MODEL] [--repeats 2] [--levels 1,4,16,32] [--requests 24,32,48,64]
 
 Each server runs the same checkpoint with the same engine settings, in a process of its own, one at a time,
-and is asked the same BFCL prompts (simple and multiple, in turns, with their tools), each level of clients its
-own prompts. The
-servers take turns `repeats` times, so that a machine that slows down slows all of them. Ratios are to vLLM's
-server in the same run. ``adaptive`` is Strop's server with ``--refine adaptive``: ``time × off`` is what
-checking adds, ``stood`` the share of drafts that stood after one check, ``cached`` the share of the check
-turns' prompts that came out of the prefix cache. Latencies are of whole answers.
+and is asked the same BFCL prompts (simple and multiple, in turns, with their tools), each level of clients
+its own prompts. The servers take turns `repeats` times, so that a machine that slows down slows all of them.
+Ratios are to vLLM's server in the same run. ``adaptive`` is Strop's server with ``--refine adaptive``:
+``time × off`` is what checking adds, ``stood`` the share of drafts that stood after one check, ``cached`` the
+share of the check turns' prompts that came out of the prefix cache. Latencies are of whole answers.
 """
 
 from __future__ import annotations

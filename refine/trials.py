@@ -1,0 +1,67 @@
+"""Runs the trials of a calibration: every task refined once without a gate, each kept as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from strop.agent.answer import Answerer
+from strop.agent.bench import Case, in_flight
+from strop.agent.engines.base import Sampling
+from strop.agent.policy import Policy
+from strop.agent.profile import Profile
+from strop.agent.refinement import ADAPTIVE
+from strop.refine.calibrate import Trial
+from strop.refine.check import problems_of
+from strop.refine.choice import answerer_for
+from strop.tools.errors import DataError, TooLongError
+from strop.tools.files import JsonlWriter, read_jsonl
+
+TRIALS = "trials.jsonl"
+
+
+async def run_trials(
+    cases: Sequence[Case], policy: Policy, profile: Profile, out: Path, sampling: Sampling, concurrency: int
+) -> list[Trial]:
+    """The trials of `cases`, in their order; those in `out` already are kept. Tasks too long are left out.
+
+    Raises DataError for a broken row in `out`, and what the engine raises.
+    """
+    known = {trial.id: trial for trial in read_trials(out / TRIALS)}
+    refiner = answerer_for(policy, profile, ADAPTIVE)
+    todo = [case for case in cases if case.task.id not in known]
+    with JsonlWriter(out / TRIALS) as writer, Progress(console=Console(stderr=True)) as bar:
+        counted = bar.add_task("calibrating", total=len(cases), completed=len(cases) - len(todo))
+
+        async def work(case: Case) -> None:
+            trial = await _trial(case, refiner, replace(sampling, logprobs=True))
+            if trial is not None:
+                writer.write(trial.to_json())
+                known[trial.id] = trial
+            bar.advance(counted)
+
+        await in_flight(todo, work, concurrency)
+    return [known[case.task.id] for case in cases if case.task.id in known]
+
+
+async def _trial(case: Case, refiner: Answerer, sampling: Sampling) -> Trial | None:
+    try:
+        answer = await refiner.answer(case.task, sampling)
+    except TooLongError:
+        return None
+    sound = not problems_of(answer.drafts[0], case.task.tools)
+    return Trial.of(case.task.id, answer, lambda one: case.score(one.calls, one.content, one.problem), sound)
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """Trials of an earlier run; none where there is no file. Raises DataError naming the line."""
+    if not path.exists():
+        return []
+    rows, bad = read_jsonl(path)
+    if bad:
+        raise DataError(f"{bad[0].reason}; delete the line", path=path, line=bad[0].line)
+    return [Trial.from_json(row) for _, row in rows]

@@ -40,8 +40,9 @@ def strop_serve(*words: str, key: str = "") -> Iterator[Server]:
         found = re.search(r"Ready: .* at (http://\S+)/v1", "".join(lines))
         assert found, "".join(lines)
         yield Server(process, found[1], lines)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, "".join(lines)
+        if process.poll() is None:  # the block may have killed it
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, "".join(lines)
     finally:
         process.kill()
         process.wait()

@@ -32,7 +32,7 @@ from strop.agent.server import document, errors
 from strop.agent.server.answering import Answering, Settled
 from strop.agent.server.body import read_object
 from strop.agent.server.completing import Completing
-from strop.agent.server.errors import ApiError
+from strop.agent.server.errors import ApiError, refused
 from strop.agent.server.guard import Gatekeeper, Guard
 from strop.agent.server.metrics import CLIENT_LEFT, CONTENT_TYPE, Measured, Metrics
 from strop.agent.server.prompts import AdapterName, NewAdapter, read_completion
@@ -101,7 +101,7 @@ def _add_adapter_routes(routes: APIRouter, served: Served) -> None:
     @routes.post("/load_lora_adapter", **document.LOAD_ADAPTER)
     async def load(request: Request) -> JSONResponse:
         wanted = read_body(NewAdapter, await read_object(request, served.max_body_bytes))
-        await served.models.load(wanted.lora_name, Path(wanted.lora_path))
+        await served.models.load(wanted.lora_name, _directory(wanted.lora_path))
         return JSONResponse({"status": "ok"})
 
     @routes.post("/unload_lora_adapter", **document.UNLOAD_ADAPTER)
@@ -109,6 +109,16 @@ def _add_adapter_routes(routes: APIRouter, served: Served) -> None:
         wanted = read_body(AdapterName, await read_object(request, served.max_body_bytes))
         await served.models.unload(wanted.lora_name)
         return JSONResponse({"status": "ok"})
+
+
+def _directory(text: str) -> Path:
+    """Raises ApiError 400 where there is none."""
+    try:
+        if Path(text).is_dir():
+            return Path(text)
+    except (OSError, ValueError):  # longer than a path may be, or with a null byte
+        pass
+    raise refused(f"lora_path: no directory at {text[:200]!r}", "lora_path")
 
 
 def _own_routes(served: Served, metrics: Metrics, pulse: Pulse, keeper: Gatekeeper) -> APIRouter:

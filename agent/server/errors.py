@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from strop.tools.errors import StropError, TooLongError, UsageError
+from strop.tools.errors import ModelError, StropError, TooLongError, UsageError
 
 
 class ApiError(Exception):
@@ -66,7 +66,7 @@ def of_strop(error: StropError) -> ApiError:
     """400 where the request asks for what cannot be done, 503 where the engine fails."""
     if isinstance(error, TooLongError):
         return refused(str(error), "messages", "context_length_exceeded")
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | ModelError):  # the latter: an adapter that was to be loaded
         return refused(str(error))
     return ApiError(503, str(error), code="engine_error")
 

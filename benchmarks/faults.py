@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.paths.served import Server, strop_serve
+from tests.paths.served import Server, engine_processes, strop_serve
 
 KEY, SECONDS, AT_ONCE = "a-secret", 300, 400
 CHAT = "/v1/chat/completions"
@@ -187,15 +187,6 @@ def metric(url: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
-def engine_processes(pid: int) -> list[int]:
-    """The server's children that compute."""
-    children = [
-        int(p) for t in Path(f"/proc/{pid}/task").iterdir() for p in (t / "children").read_text().split()
-    ]
-    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    return [child for child, command in commands.items() if b"resource_tracker" not in command]
-
-
 async def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
@@ -227,8 +218,9 @@ def report_memory(server: Server, before: float) -> None:
 async def settled(server: Server) -> None:
     """Wait until nothing is in flight, in the server and in the engine."""
     end = time.monotonic() + 60
-    names = ("strop_requests_in_flight", "vllm:num_requests_running", "vllm:num_requests_waiting{")
-    while any(metric(server.url, name) for name in names):
+    # Asking for the metrics is in flight itself.
+    names = {"strop_requests_in_flight": 1, "vllm:num_requests_running": 0, "vllm:num_requests_waiting{": 0}
+    while any(metric(server.url, name) > own for name, own in names.items()):
         if time.monotonic() > end:
             sys.exit(f"still in flight: {[(name, metric(server.url, name)) for name in names]}")
         await asyncio.sleep(1)

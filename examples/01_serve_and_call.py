@@ -6,6 +6,7 @@ python examples/01_serve_and_call.py [BASE_URL]
 
 from __future__ import annotations
 
+import os
 import sys
 
 from openai import APIConnectionError, OpenAI
@@ -22,7 +23,7 @@ WEATHER = {
 
 
 def main() -> None:
-    client = OpenAI(base_url=URL, api_key="none")
+    client = OpenAI(base_url=URL, api_key=os.environ.get("STROP_API_KEY", "none"))
     try:
         model = client.models.list().data[0].id
     except APIConnectionError:

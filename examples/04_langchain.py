@@ -6,6 +6,7 @@ python examples/04_langchain.py [BASE_URL]
 
 from __future__ import annotations
 
+import os
 import sys
 
 from langchain_core.tools import tool
@@ -22,10 +23,9 @@ def get_weather(city: str) -> str:
 
 
 def main() -> None:
+    key = os.environ.get("STROP_API_KEY", "none")
     # ``strop:`` before the name asks for adaptive refinement; nothing else of the program changes.
-    chat = ChatOpenAI(model="strop:qwen2.5-coder-0.5b", base_url=URL, api_key="none").bind_tools(
-        [get_weather]
-    )
+    chat = ChatOpenAI(model="strop:qwen2.5-coder-0.5b", base_url=URL, api_key=key).bind_tools([get_weather])
     try:
         message = chat.invoke("What is the weather in Oslo?")
     except APIConnectionError:

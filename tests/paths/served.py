@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 STARTUP_SECONDS = 240
 
@@ -48,6 +49,14 @@ def strop_serve(*words: str, key: str = "") -> Iterator[Server]:
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+def engine_processes(pid: int) -> list[int]:
+    """The children of a server that compute."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, command in commands.items() if b"resource_tracker" not in command]
 
 
 def _read(process: subprocess.Popen[str], lines: list[str], ready: threading.Event) -> None:

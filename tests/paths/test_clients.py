@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -207,6 +211,20 @@ def test_litellm(server: Server) -> None:
         tools=[WEATHER],
     )
     assert is_right(reply.choices[0].message.tool_calls)
+
+
+@pytest.mark.parametrize("name", ["01_serve_and_call.py", "04_langchain.py"])
+def test_the_examples_of_clients(server: Server, name: str) -> None:
+    words = [sys.executable, str(Path(__file__).parents[2] / "examples" / name), f"{server.url}/v1"]
+    environment = {**os.environ, "STROP_API_KEY": KEY}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "get_weather(" in done.stdout
+    assert "Oslo" in done.stdout
+    nobody = subprocess.run(
+        [*words[:2], "http://127.0.0.1:9/v1"], capture_output=True, text=True, check=False
+    )
+    assert (nobody.returncode, "Traceback" in nobody.stderr) == (1, False)
 
 
 def test_what_a_probe_and_a_scraper_see(server: Server) -> None:

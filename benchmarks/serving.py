@@ -4,7 +4,8 @@
 
 Each server runs the same checkpoint with the same engine settings, in a process of its own, one at a time,
 and is asked the same BFCL prompts (simple and multiple, in turns, with their tools), each level of clients
-its own prompts. The servers take turns `repeats` times, so that a machine that slows down slows all of them.
+its own prompts. The servers take turns `repeats` times, the other way round every second time, so that a
+machine that slows down slows all of them.
 Ratios are to vLLM's server in the same run. ``adaptive`` is Strop's server with ``--refine adaptive``:
 ``time × off`` is what checking adds, ``stood`` the share of drafts that stood after one check, ``cached`` the
 share of the check turns' prompts that came out of the prefix cache. Latencies are of whole answers.
@@ -70,7 +71,7 @@ def main() -> None:
     tasks = [case.task for pair in zip(*suites, strict=False) for case in pair]
     results = {server: {level: Level() for level in levels} for server in SERVERS}
     for turn in range(options.repeats):
-        for server in SERVERS:
+        for server in SERVERS if turn % 2 == 0 else reversed(SERVERS):
             with started(server, str(model.path)) as url:
                 asyncio.run(measured(url, tasks, dict(zip(levels, counts, strict=True)), results[server]))
             print(f"turn {turn + 1}: {server} done", file=sys.stderr, flush=True)

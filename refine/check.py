@@ -29,7 +29,7 @@ def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
             f"Your answer has these problems:{found}\nReply with the whole corrected answer and nothing else."
         )
     # Short, because it is the part of a check that no cache holds.
-    return f"If this is right, reply {stop_text}. If not, reply with the corrected answer."
+    return f"Is this right? Reply {stop_text} or the corrected answer."
 
 
 def says_stop(text: str, stop_text: str = STOP_TEXT) -> bool:

@@ -71,7 +71,7 @@ async def test_trials_are_run_once_and_drawn(tmp_path: Path) -> None:
 
     def script(ids: Ids) -> list[tuple[str, float]]:
         asked.append(last_turn(ids))
-        return [("DONE", 1.0)] if "reply DONE" in asked[-1] else [(fenced(PARIS), 0.7), (fenced(ROME), 0.3)]
+        return [("DONE", 1.0)] if "Reply DONE" in asked[-1] else [(fenced(PARIS), 0.7), (fenced(ROME), 0.3)]
 
     policy = Policy(ScriptedEngine(script), ScriptedTemplate(), name="scripted")
     cases = [JudgedCase(SIMPLE)]

@@ -119,7 +119,7 @@ UNSURE = [(f"{B}<|stop|>", 0.35), ("<|stop|>", 0.65)]
 
 def two_turns(draft: Any, reply: Any) -> tuple[Policy, ScriptedEngine]:
     engine = ScriptedEngine(
-        lambda ids: reply if b"If this is right" in bytes(i for i in ids if i < 256) else draft
+        lambda ids: reply if b"Is this right?" in bytes(i for i in ids if i < 256) else draft
     )
     return Policy(engine, ScriptedTemplate()), engine
 

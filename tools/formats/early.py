@@ -32,7 +32,7 @@ from strop.tools.formats.announced import (
 )
 from strop.tools.formats.loose_json import LooseJson, UnreadableError
 
-Reading: TypeAlias = Generator[None, None, None]
+Steps: TypeAlias = Generator[None, None, None]
 """Yields where it needs more text."""
 
 ValueOf: TypeAlias = Callable[[str], tuple[Any, int] | None]
@@ -78,7 +78,7 @@ class EarlyCalls:
         """Whether something came that is not plain: nothing more will be certain."""
         self._text = ""
         self._name = ""
-        self._going: Reading | None = _READERS[call_format](self)
+        self._going: Steps | None = _READERS[call_format](self)
 
     def feed(self, text: str) -> None:
         """Read on."""
@@ -111,7 +111,7 @@ class EarlyCalls:
             yield
         return self._text[self.at]
 
-    def _space(self) -> Reading:
+    def _space(self) -> Steps:
         while (yield from self._peek()) in _SPACE:
             self.at += 1
 
@@ -125,7 +125,7 @@ class EarlyCalls:
         self.at += len(wanted)
         return True
 
-    def _expect(self, wanted: str) -> Reading:
+    def _expect(self, wanted: str) -> Steps:
         if not (yield from self._is_next(wanted)):
             raise OddError
 
@@ -155,7 +155,7 @@ class EarlyCalls:
             raise OddError
         self._name = name
 
-    def _finish(self, closing: str) -> Reading:
+    def _finish(self, closing: str) -> Steps:
         """What closes a call, or a list of them."""
         yield from self._expect(closing)
         self.done = self.at
@@ -172,7 +172,7 @@ class EarlyCalls:
 
     # JSON
 
-    def json_calls(self, keys: tuple[str, ...]) -> Reading:
+    def json_calls(self, keys: tuple[str, ...]) -> Steps:
         """An object, or an array of them; more may follow after a comma, a semicolon or nothing."""
         if not (yield from self._is_next("[")):
             yield from self._object_call(keys)
@@ -187,7 +187,7 @@ class EarlyCalls:
             yield from self._expect(",")
             yield from self._space()
 
-    def _object_call(self, keys: tuple[str, ...]) -> Reading:
+    def _object_call(self, keys: tuple[str, ...]) -> Steps:
         yield from self._expect("{")
         yield from self._space()
         if (yield from self._key()) != "name":
@@ -209,7 +209,7 @@ class EarlyCalls:
         yield from self._space()
         return key
 
-    def arguments(self) -> Reading:
+    def arguments(self) -> Steps:
         """An object of arguments."""
         yield from self._expect("{")
         known: set[str] = set()
@@ -228,7 +228,7 @@ class EarlyCalls:
         self.at += 1
         self._close(empty=not known)
 
-    def _argument(self, lead: str, first: bool) -> Reading:
+    def _argument(self, lead: str, first: bool) -> Steps:
         char = yield from self._peek()
         if char in _RUN:
             self.at += 1
@@ -236,7 +236,7 @@ class EarlyCalls:
         else:
             self._say(lead + to_text(_loose((yield from self._value()))), first=first)
 
-    def _growing_string(self, quote: str, lead: str, first: bool) -> Reading:
+    def _growing_string(self, quote: str, lead: str, first: bool) -> Steps:
         while (char := (yield from self._peek())) != quote:
             run = _RUN[quote].match(self._text, self.at)
             if run:
@@ -297,7 +297,7 @@ class EarlyCalls:
             if depth < 0:
                 raise OddError
 
-    def _skip_string(self, quote: str) -> Reading:
+    def _skip_string(self, quote: str) -> Steps:
         while (char := (yield from self._peek())) != quote:
             self.at += 1
             if char == "\\":
@@ -307,7 +307,7 @@ class EarlyCalls:
 
     # The formats
 
-    def fenced_json(self) -> Reading:
+    def fenced_json(self) -> Steps:
         yield from self._expect("```")
         if not _LABEL.fullmatch((yield from self._until(" \t\r\n{[")).lower()):
             raise OddError
@@ -316,7 +316,7 @@ class EarlyCalls:
         yield from self._space()
         yield from self._finish("```")
 
-    def hermes(self) -> Reading:
+    def hermes(self) -> Steps:
         while (yield from self._is_next("<tool_call>")):
             yield from self._space()
             yield from self.json_calls(("arguments",))
@@ -324,15 +324,15 @@ class EarlyCalls:
             yield from self._finish("</tool_call>")
             yield from self._space()
 
-    def bare_json(self) -> Reading:
+    def bare_json(self) -> Steps:
         yield from self._values(("arguments",))
 
-    def llama3_json(self) -> Reading:
+    def llama3_json(self) -> Steps:
         if (yield from self._is_next(LLAMA)):
             yield from self._space()
         yield from self._values(("parameters", "arguments"))
 
-    def _values(self, keys: tuple[str, ...]) -> Reading:
+    def _values(self, keys: tuple[str, ...]) -> Steps:
         yield from self.json_calls(keys)
         while True:
             yield from self._space()
@@ -343,12 +343,12 @@ class EarlyCalls:
                 return
             yield from self.json_calls(keys)
 
-    def granite(self) -> Reading:
+    def granite(self) -> Steps:
         yield from self._expect(GRANITE)
         yield from self._space()
         yield from self.json_calls(("arguments",))
 
-    def mistral(self) -> Reading:
+    def mistral(self) -> Steps:
         while (yield from self._is_next(MISTRAL)):
             yield from self._space()
             if (yield from self._peek()) in "[{":
@@ -360,7 +360,7 @@ class EarlyCalls:
                 yield from self.arguments()
             yield from self._space()
 
-    def deepseek(self) -> Reading:
+    def deepseek(self) -> Steps:
         yield from self._expect(DEEPSEEK_ALL)
         yield from self._space()
         while (yield from self._is_next(DEEPSEEK)):
@@ -368,7 +368,7 @@ class EarlyCalls:
             yield from self._space()
         yield from self._finish(DEEPSEEK_ALL_END)
 
-    def _deepseek_call(self) -> Reading:
+    def _deepseek_call(self) -> Steps:
         fenced = False
         name = yield from self._until("<\n`")
         yield from self._expect(DEEPSEEK_SEP)
@@ -384,7 +384,7 @@ class EarlyCalls:
         yield from self._space()
         yield from self._finish(DEEPSEEK_END)
 
-    def functiongemma(self) -> Reading:
+    def functiongemma(self) -> Steps:
         while (yield from self._is_next(functiongemma.BEGIN)):
             yield from self._space()
             yield from self._expect("call:")
@@ -394,7 +394,7 @@ class EarlyCalls:
             yield from self._finish(functiongemma.END)
             yield from self._space()
 
-    def pythonic(self) -> Reading:
+    def pythonic(self) -> Steps:
         yield from self._expect("[")
         while True:
             yield from self._space()
@@ -410,7 +410,7 @@ class EarlyCalls:
                 return
             yield from self._expect(",")
 
-    def _entries(self, close: str, assign: str, value_of: ValueOf) -> Reading:
+    def _entries(self, close: str, assign: str, value_of: ValueOf) -> Steps:
         """Names and values up to `close`, each told when the character after it is there."""
         known: set[str] = set()
         yield from self._space()
@@ -468,7 +468,7 @@ def _python_value(text: str) -> tuple[Any, int] | None:
         return None
 
 
-_READERS: Mapping[str, Callable[[EarlyCalls], Reading]] = {
+_READERS: Mapping[str, Callable[[EarlyCalls], Steps]] = {
     "fenced_json": EarlyCalls.fenced_json,
     "hermes": EarlyCalls.hermes,
     "bare_json": EarlyCalls.bare_json,

@@ -25,7 +25,7 @@ CHAT = "/v1/chat/completions"
 
 def served(**options: Any) -> Served:
     def writes(text: str) -> Any:
-        return lambda ids: "DONE" if b"reply DONE" in bytes(i for i in ids if i < 256) else text
+        return lambda ids: "DONE" if b"Reply DONE" in bytes(i for i in ids if i < 256) else text
 
     engine = ScriptedEngine(writes(ONE_CALL), adapters={"tuned": writes("Tuned.")})
 

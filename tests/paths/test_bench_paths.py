@@ -108,7 +108,9 @@ async def test_a_policy_and_a_server_around_it_get_the_same_verdicts(
     assert here.categories == there.categories
     assert here.usage == there.usage
     for ours, theirs in zip(read_answers(inside), read_answers(outside), strict=True):
-        assert (ours["calls"], ours["content"]) == (theirs["calls"], theirs["content"])
+        assert ours["calls"] == theirs["calls"]
+        # Of a call that broke off, a server tells what was certain: its text is not on the wire.
+        assert ours["content"] == theirs["content"] or ours["error"] == "unparsable"
     results = [path.relative_to(inside) for path in sorted((inside / "result").rglob("*.json"))]
     assert results == [path.relative_to(outside) for path in sorted((outside / "result").rglob("*.json"))]
     assert len(results) == 3

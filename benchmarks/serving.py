@@ -36,7 +36,6 @@ from strop.agent.models import ModelStore
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.task import Task
 
-SERVERS = ("vllm", "off", "adaptive")
 CONTEXT, MOST_TOKENS, STARTUP_SECONDS = 4096, 256, 300
 
 
@@ -69,9 +68,10 @@ def main() -> None:
     counts = [int(count) for count in options.requests.split(",")]
     suites = (load_suite([name]).cases for name in ("simple_python", "multiple"))
     tasks = [case.task for pair in zip(*suites, strict=False) for case in pair]
-    results = {server: {level: Level() for level in levels} for server in SERVERS}
+    servers = options.servers.split(",")
+    results = {server: {level: Level() for level in levels} for server in servers}
     for turn in range(options.repeats):
-        for server in SERVERS if turn % 2 == 0 else reversed(SERVERS):
+        for server in servers if turn % 2 == 0 else servers[::-1]:
             with started(server, str(model.path)) as url:
                 asyncio.run(measured(url, tasks, dict(zip(levels, counts, strict=True)), results[server]))
             print(f"turn {turn + 1}: {server} done", file=sys.stderr, flush=True)
@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     options.add_argument("model", nargs="?", default="qwen2.5-coder-0.5b")
     options.add_argument("--repeats", type=int, default=2)
+    options.add_argument("--servers", default="vllm,off,adaptive", help="the first two always")
     options.add_argument("--levels", default="1,4,16,32", help="clients at once")
     options.add_argument("--requests", default="24,32,48,64", help="requests at each level")
     return options
@@ -186,7 +187,7 @@ def report(results: dict[str, dict[int, Level]]) -> None:
     print(f"{'req/s ×':>9}{'p50 ×':>8}{'p99 ×':>8}{'time × off':>11}{'stood':>7}{'cached':>8}")
     for level in results["vllm"]:
         base, off = results["vllm"][level], results["off"][level]
-        for server in SERVERS:
+        for server in results:
             row = results[server][level]
             print(f"{level:7} {server:9}{row.rate:8.3f}{row.percentile(0.5):8.3f}", end="")
             print(f"{row.percentile(0.99):8.3f}{row.tokens:8}{row.rate / base.rate:9.3f}", end="")
@@ -197,13 +198,15 @@ def report(results: dict[str, dict[int, Level]]) -> None:
                 stood = row.same / len(row.latencies)
                 print(f"{row.seconds / off.seconds:11.3f}{stood:7.2f}{hit:8.3f}", end="")
             print()
+    print("on a GPU" if on_gpu() else f"on {os.cpu_count()} cores")
+    if "adaptive" not in results:
+        return
     every = [results["adaptive"][level] for level in results["adaptive"]]
     hit = sum(row.cached_check_tokens for row in every) / max(1, sum(row.check_tokens for row in every))
     added = statistics.fmean(
         results["adaptive"][level].seconds / results["off"][level].seconds for level in results["off"]
     )
     print(f"adaptive: {added:.3f} × the time of off on average; {hit:.3f} of its check prompts were cached")
-    print("on a GPU" if on_gpu() else f"on {os.cpu_count()} cores")
 
 
 def on_gpu() -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STARTUP_SECONDS = 240
+STARTUP_SECONDS = 480
 
 
 @dataclass

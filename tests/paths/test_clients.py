@@ -200,7 +200,8 @@ async def test_openai_agents_sdk(server: Server) -> None:
         assert streamed.final_output == "sunny in Oslo"
 
 
-def test_litellm(server: Server) -> None:
+def test_litellm(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else importing it waits for the internet
     import litellm
 
     reply = litellm.completion(

@@ -70,7 +70,7 @@ def kill_in(stage: str, config: Path, run: Path) -> None:
     process = start(config, run)
     seen = count(run, "stage_start", stage)
     part = run / "rounds/1/train/adapter.part/train_log.jsonl"
-    give_up = time.monotonic() + 240
+    give_up = time.monotonic() + 480
     while count(run, "stage_start", stage) == seen or (stage == "1.train" and not part.exists()):
         assert process.poll() is None, (run.parent / "log.txt").read_text()[-2000:]
         assert time.monotonic() < give_up, f"{stage} was not reached"

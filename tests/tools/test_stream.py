@@ -78,6 +78,10 @@ def _check(text: str, pieces: list[str], preferred: str, **options: Any) -> None
 
 @given(answers(), st.sampled_from(sorted(FORMATS)))
 @example("<tools>{'name': 'f', 'arguments': {}}", "hermes")
+@example(
+    '"name": "0", "arguments": {"": [{"": 100000000000000.0, "```": null}]}}{"name": "0", "arguments": {}}',
+    "bare_json",
+)
 @example("ba[X(X=1.0000000000000002e+16)]", "bare_json")
 @example("```\n[f(a='```'" + "x" * 40 + "'", "fenced_json")
 def test_every_split_point(text: str, preferred: str) -> None:

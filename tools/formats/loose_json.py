@@ -34,6 +34,7 @@ _STRING = {
     "'": re.compile(r"'([^'\\]*+(?:\\.[^'\\]*+)*+)'", re.DOTALL),
 }
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?(?![\w.])")
+_CUT_NUMBER = re.compile(r"-?(?:[0-9][\w.+-]*+)?\Z")
 _WORD = re.compile(r"[A-Za-z_]\w*+")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _SURROGATE_PAIR = re.compile("([\ud800-\udbff])([\udc00-\udfff])")
@@ -177,6 +178,8 @@ class LooseJson:
     def _number(self, at: int) -> tuple[int | float, int]:
         match = _NUMBER.match(self._text, at)
         if match is None:
+            if _CUT_NUMBER.match(self._text, at):
+                raise UnreadableError("a number that is cut off", len(self._text))
             raise self._unexpected(at, "a number")
         if match.group(1) is None and match.group(2) is None:
             if match.end() - at > MAX_DIGITS:

@@ -30,22 +30,14 @@ from strop.tools.formats.announced import (
     MISTRAL,
     MISTRAL_ARGS,
 )
-from strop.tools.formats.loose_json import LooseJson, UnreadableError
-
-Steps: TypeAlias = Generator[None, None, None]
-"""Yields where it needs more text."""
+from strop.tools.formats.growing import RUN, GrowingText, OddError, Steps, loose_value
+from strop.tools.formats.loose_json import UnreadableError
 
 ValueOf: TypeAlias = Callable[[str], tuple[Any, int] | None]
 """The value a text is but for its last character, and where it ends; None where it is none (yet)."""
 
-_SPACE = " \t\r\n"
-_RUN = {quote: re.compile(rf"[^{quote}\\\ud800-\udfff]++") for quote in "\"'"}
 _LABEL = re.compile(r"(?:json|json5|jsonc|tool_call|tool_calls)?")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*+")
-
-
-class OddError(Exception):
-    """This is not a plain call; never leaves this module."""
 
 
 @dataclass(slots=True)
@@ -64,19 +56,17 @@ def to_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-class EarlyCalls:
+class EarlyCalls(GrowingText):
     """Reads a text that begins where a call may begin."""
 
     def __init__(self, call_format: str):
+        super().__init__()
         self.calls: list[EarlyCall] = []
         """The certain ones; the last may still grow."""
-        self.at = 0
-        """Everything before is read."""
         self.done = 0
         """Where the last call that is complete ends, with what closes it."""
         self.odd = False
         """Whether something came that is not plain: nothing more will be certain."""
-        self._text = ""
         self._name = ""
         self._going: Steps | None = _READERS[call_format](self)
 
@@ -103,52 +93,6 @@ class EarlyCalls:
         if self.calls and not self.calls[-1].closed:
             return self._text[self.at :] if self.odd else ""
         return self._text[self.done :]
-
-    # What the readers are made of. Each consumes text, and waits where there is none.
-
-    def _peek(self) -> Generator[None, None, str]:
-        while self.at >= len(self._text):
-            yield
-        return self._text[self.at]
-
-    def _space(self) -> Steps:
-        while (yield from self._peek()) in _SPACE:
-            self.at += 1
-
-    def _is_next(self, wanted: str) -> Generator[None, None, bool]:
-        """Whether `wanted` follows; if it does, it is consumed."""
-        for index, char in enumerate(wanted):
-            while self.at + index >= len(self._text):
-                yield
-            if self._text[self.at + index] != char:
-                return False
-        self.at += len(wanted)
-        return True
-
-    def _expect(self, wanted: str) -> Steps:
-        if not (yield from self._is_next(wanted)):
-            raise OddError
-
-    def _until(self, stops: str) -> Generator[None, None, str]:
-        """The text before the first of the characters `stops`."""
-        start = self.at
-        while (yield from self._peek()) not in stops:
-            self.at += 1
-        return self._text[start : self.at]
-
-    def _string(self) -> Generator[None, None, str]:
-        """A whole JSON string."""
-        start, quote = self.at, (yield from self._peek())
-        if quote != '"':
-            raise OddError
-        self.at += 1
-        while (char := (yield from self._peek())) != quote:
-            self.at += 1
-            if char == "\\":
-                yield from self._peek()
-                self.at += 1
-        self.at += 1
-        return str(_loose(self._text[start : self.at]))
 
     def _begin(self, name: str) -> None:
         if not name.strip():
@@ -230,15 +174,15 @@ class EarlyCalls:
 
     def _argument(self, lead: str, first: bool) -> Steps:
         char = yield from self._peek()
-        if char in _RUN:
+        if char in RUN:
             self.at += 1
             yield from self._growing_string(char, lead + '"', first)
         else:
-            self._say(lead + to_text(_loose((yield from self._value()))), first=first)
+            self._say(lead + to_text(loose_value((yield from self._value()))), first=first)
 
     def _growing_string(self, quote: str, lead: str, first: bool) -> Steps:
         while (char := (yield from self._peek())) != quote:
-            run = _RUN[quote].match(self._text, self.at)
+            run = RUN[quote].match(self._text, self.at)
             if run:
                 piece, self.at = run[0], run.end()
             elif char == "\\":
@@ -249,61 +193,6 @@ class EarlyCalls:
             lead, first = "", False
         self.at += 1
         self._say(lead + '"', first=first)
-
-    def _escape(self) -> Generator[None, None, str]:
-        """The text that an escape stands for, or two that are one character."""
-        start = self.at
-        self.at += 1
-        char = yield from self._peek()
-        self.at += 1
-        if char == "u":
-            for _ in range(4):
-                if (yield from self._peek()) not in "0123456789abcdefABCDEF":
-                    self.at = start + 2
-                    return "\\u"
-                self.at += 1
-            if self._text[start + 2 : start + 4].lower() in ("d8", "d9", "da", "db"):
-                return (yield from self._pair(start))
-        return str(_loose(f'"{self._text[start : self.at]}"'))
-
-    def _pair(self, start: int) -> Generator[None, None, str]:
-        """The second half of a surrogate pair, where it is one."""
-        for index, allowed in enumerate(("\\", "u", "dD", "cdefCDEF", *["0123456789abcdefABCDEF"] * 2)):
-            while self.at + index >= len(self._text):
-                yield
-            if self._text[self.at + index] not in allowed:
-                return "\ufffd"
-        self.at += 6
-        return str(_loose(f'"{self._text[start : self.at]}"'))
-
-    def _value(self) -> Generator[None, None, str]:
-        """The text of a value that is no string."""
-        start, depth = self.at, 0
-        while True:
-            char = yield from self._peek()
-            if depth == 0 and self.at > start and char in ",}] \t\r\n":
-                return self._text[start : self.at]
-            self.at += 1
-            if char in "{[":
-                depth += 1
-            elif char in "}]":
-                depth -= 1
-                if depth == 0:
-                    return self._text[start : self.at]
-            elif char in _RUN:
-                yield from self._skip_string(char)
-            elif char == "/":
-                raise OddError  # a comment
-            if depth < 0:
-                raise OddError
-
-    def _skip_string(self, quote: str) -> Steps:
-        while (char := (yield from self._peek())) != quote:
-            self.at += 1
-            if char == "\\":
-                yield from self._peek()
-                self.at += 1
-        self.at += 1
 
     # The formats
 
@@ -442,14 +331,6 @@ class EarlyCalls:
                     yield from self._space()
                     return found[0]
             end += 1
-
-
-def _loose(text: str) -> Any:
-    """The one JSON value that `text` is. Raises UnreadableError, OddError."""
-    value, end = LooseJson(text).value(0)
-    if end != len(text):
-        raise OddError
-    return value
 
 
 def _gemma_value(text: str) -> tuple[Any, int] | None:

@@ -90,13 +90,17 @@ class Policy:
         tail = self.template.decode(prompt_ids[-8:], skip_special=False)
         return tail.rstrip().endswith("<think>")
 
-    def draft_of(self, prompt_ids: Sequence[int], completion: Completion, tools: Sequence[ToolSpec]) -> Draft:
-        """Read a completion: its text without the ids that end the turn, and the calls in it."""
-        ids = completion.token_ids
+    def without_end(self, ids: Ids) -> Ids:
+        """`ids` without those that end the turn."""
         end = len(ids)
         while end and ids[end - 1] in self.template.end_ids:
             end -= 1
-        text = self.template.decode(ids[:end], skip_special=False)
+        return ids[:end]
+
+    def draft_of(self, prompt_ids: Sequence[int], completion: Completion, tools: Sequence[ToolSpec]) -> Draft:
+        """Read a completion: its text without the ids that end the turn, and the calls in it."""
+        ids = completion.token_ids
+        text = self.template.decode(self.without_end(ids), skip_special=False)
         reading = read_calls(
             text,
             preferred=self.template.call_format,

@@ -15,18 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from strop.agent.answer import Answerer
-from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
-from strop.agent.policy import Policy
-from strop.agent.profile import Profile
-from strop.agent.refinement import RefineSetting
+from strop.agent.engines.scripted import ScriptedEngine
 from strop.agent.server.app import create_app
-from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import running
 from strop.agent.server.served import Served
-from strop.refine.choice import answerer_for
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.agent.server.serving import roster_over
 
 ANSWERS = [
     ("Sure.", 4.0),
@@ -37,21 +34,7 @@ ANSWERS = [
 
 
 def served() -> Served:
-    engine = ScriptedEngine(lambda _: ANSWERS)
-
-    def model(name: str) -> ServedModel:
-        policy = Policy(engine, ScriptedTemplate(), name=name, adapter=None if name == "m" else name)
-
-        def refiners(setting: RefineSetting) -> Answerer:
-            return answerer_for(policy, Profile(), setting)
-
-        return ServedModel(policy, refiners, parent=None if name == "m" else "m")
-
-    async def adapt(name: str, path: Path) -> ServedModel:
-        await engine.load_adapter(name, path)
-        return model(name)
-
-    return Served(Roster(model("m"), adapt), hot_adapters=True)
+    return Served(roster_over(ScriptedEngine(lambda _: ANSWERS), "m"), hot_adapters=True)
 
 
 async def main() -> int:

@@ -25,7 +25,7 @@ Structure = Mapping[str, Any]
 MOST_SPACE = 40
 """Characters of whitespace allowed between two JSON tokens: models that may write it forever do."""
 
-_SPACE: Structure = {"type": "regex", "pattern": "[ \\n]{0,40}"}
+_SPACE: Structure = {"type": "regex", "pattern": f"[ \\n]{{0,{MOST_SPACE}}}"}
 _NOTES = frozenset(
     {"title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"}
     | {"$schema", "$id", "$comment", "$defs", "definitions", "strict"}

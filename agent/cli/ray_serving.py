@@ -6,6 +6,7 @@ turn; the check turns of one answer never leave theirs.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from typing import Any
@@ -17,14 +18,8 @@ APP_NAME = "strop"
 
 
 def strop_app(settings: ServeSettings, *, replicas: int = 1, gpus: float = 0, cpus: float = 1) -> Any:
-    """A Ray Serve application, for ``serve.run``; `gpus` and `cpus` are each copy's.
-
-    Raises UsageError where Ray is not installed.
-    """
-    try:
-        from ray import serve
-    except ImportError as error:
-        raise UsageError(f"Ray Serve is not installed ({error}): pip install 'strop[ray]'") from error
+    """A Ray Serve application, for ``serve.run``; `gpus` and `cpus` are each copy's."""
+    from ray import serve
 
     @serve.deployment(
         num_replicas=replicas,
@@ -48,12 +43,25 @@ def strop_app(settings: ServeSettings, *, replicas: int = 1, gpus: float = 0, cp
     return Strop.bind(settings)  # type: ignore[attr-defined]  # the decorator made it a deployment
 
 
-def run_ray_serve(settings: ServeSettings, host: str, port: int, replicas: int) -> None:
-    """Serve until a signal, on the Ray cluster of ``$RAY_ADDRESS`` or a local one."""
-    app = strop_app(settings, replicas=replicas)
-    from ray import serve
+def _gpus_of(settings: ServeSettings) -> int:
+    """What one copy's engine spreads over."""
+    sizes = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    return math.prod(int(settings.source.engine_args.get(size, 1)) for size in sizes)
 
+
+def run_ray_serve(settings: ServeSettings, host: str, port: int, replicas: int) -> None:
+    """Serve until a signal, on the Ray cluster of ``$RAY_ADDRESS`` or a local one.
+
+    Raises UsageError where Ray is not installed.
+    """
+    try:
+        import ray
+        from ray import serve
+    except ImportError as error:
+        raise UsageError(f"Ray Serve is not installed ({error}): pip install 'strop[ray]'") from error
     serve.start(http_options={"host": host, "port": port})
+    has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+    app = strop_app(settings, replicas=replicas, gpus=_gpus_of(settings) if has_gpus else 0)
     serve.run(app, name=APP_NAME, route_prefix="/")
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

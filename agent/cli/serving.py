@@ -54,14 +54,12 @@ async def serving(settings: ServeSettings) -> AsyncIterator[Served]:
         roster = Roster(first, adapt if takes_adapters else None)
         for name, path in settings.adapters:
             await roster.load(name, path)
-        engine = loaded.policy.engine
         yield Served(
             roster,
             refine=settings.refine,
             api_keys=settings.api_keys,
             hot_adapters=settings.hot_adapters,
             limits=settings.limits,
-            not_ready=lambda: getattr(engine, "trouble", None),
             cors_origins=settings.cors_origins,
         )
 

@@ -123,6 +123,11 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo: ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why no request can be served now, as far as that is known without asking; None where they can."""
+        ...
+
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:

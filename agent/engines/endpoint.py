@@ -95,6 +95,10 @@ class EndpointEngine:
     def info(self) -> EngineInfo:
         return self._info
 
+    @property
+    def trouble(self) -> str | None:
+        return "the connection to the endpoint is closed" if self._client.is_closed else None
+
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:

@@ -12,21 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from strop.agent.engines.base import Chunk, Completion, EngineInfo, Sampling, closable
 from strop.agent.engines.endpoint import EndpointEngine
 from strop.tools.errors import EndpointError, EngineError, StropError, UsageError
+
+T = TypeVar("T")
 
 BLOCK = 32
 """Ids in a block of a remembered prompt."""
 MOST_BLOCKS = 200_000
 """Blocks remembered for each backend; the least recently used are forgotten."""
 CHECK_SECONDS = 5.0
-"""Between two health checks, and the longest wait for one."""
+"""Between two health checks, unless told otherwise, and the longest wait for one."""
 
 
 @dataclass(eq=False)
@@ -65,8 +68,8 @@ class Backend:
 class FleetEngine:
     """An `Engine` over servers that serve the same model."""
 
-    def __init__(self, engines: Sequence[EndpointEngine]):
-        """Raises UsageError where there are none."""
+    def __init__(self, engines: Sequence[EndpointEngine], *, check_seconds: float = CHECK_SECONDS):
+        """`check_seconds` pass between two health checks. Raises UsageError where there are no engines."""
         if not engines:
             raise UsageError("a fleet needs at least one backend")
         self.backends = tuple(Backend(engine) for engine in engines)
@@ -78,6 +81,7 @@ class FleetEngine:
             structures=all(info.structures for info in infos),
             detail=f"{len(engines)} backends: {', '.join(info.detail for info in infos)}",
         )
+        self._check_seconds = check_seconds
         self._checking: asyncio.Task[None] | None = None
 
     @property
@@ -94,14 +98,9 @@ class FleetEngine:
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:
-        for backend in self._candidates(prompt_ids):
-            try:
-                with self._sent_to(backend):
-                    return await backend.engine.generate(prompt_ids, sampling, adapter=adapter)
-            except EndpointError:
-                if backend.trouble is None:
-                    raise
-        raise EngineError(f"no backend can be reached: {self.trouble}")
+        return await self._asked(
+            prompt_ids, lambda engine: engine.generate(prompt_ids, sampling, adapter=adapter)
+        )
 
     async def stream(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -123,14 +122,9 @@ class FleetEngine:
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], *, adapter: str | None = None
     ) -> tuple[float, ...]:
-        for backend in self._candidates(prompt_ids):
-            try:
-                with self._sent_to(backend):
-                    return await backend.engine.score(prompt_ids, completion_ids, adapter=adapter)
-            except EndpointError:
-                if backend.trouble is None:
-                    raise
-        raise EngineError(f"no backend can be reached: {self.trouble}")
+        return await self._asked(
+            prompt_ids, lambda engine: engine.score(prompt_ids, completion_ids, adapter=adapter)
+        )
 
     async def load_adapter(self, name: str, path: Path) -> None:
         """On every backend; `path` must exist where they run. Where one refuses, none keeps it."""
@@ -155,6 +149,17 @@ class FleetEngine:
             await asyncio.gather(self._checking, return_exceptions=True)
         for backend in self.backends:
             await backend.engine.close()
+
+    async def _asked(self, prompt_ids: Sequence[int], ask: Callable[[EndpointEngine], Awaitable[T]]) -> T:
+        """What the first backend that can be reached answers."""
+        for backend in self._candidates(prompt_ids):
+            try:
+                with self._sent_to(backend):
+                    return await ask(backend.engine)
+            except EndpointError:
+                if backend.trouble is None:
+                    raise
+        raise EngineError(f"no backend can be reached: {self.trouble}")
 
     def _candidates(self, prompt_ids: Sequence[int]) -> Iterator[Backend]:
         """Backends to try, one after the other; each is told apart only when the one before has failed."""
@@ -189,7 +194,7 @@ class FleetEngine:
         """Ask every backend for its health, for ever."""
         while True:
             await asyncio.gather(*map(_examine, self.backends))
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(self._check_seconds)
 
 
 async def _examine(backend: Backend) -> None:

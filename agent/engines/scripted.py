@@ -16,7 +16,6 @@ Not covered: repetition penalties, and any dependence between answers of one pro
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,28 +28,28 @@ from strop.agent.engines.base import (
     Chunk,
     Completion,
     EngineInfo,
-    FinishReason,
     Sampling,
     check_request,
     check_stream,
     unknown_adapter,
 )
 from strop.agent.engines.grammar import Grammars, can_constrain
+from strop.agent.engines.scripted_model import (
+    END_ID,
+    SPECIAL_IDS,
+    START_ID,
+    Mixture,
+    closed,
+    decode,
+    draw_sample,
+    encode,
+    score_ids,
+    watched_ids,
+)
 from strop.tools.errors import EngineError, ModelError
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message
 
-END_ID = 256
-"""Ends a turn; spelled ``<|end|>``."""
-STOP_ID = 257
-"""A token of its own for "nothing to improve"; spelled ``<|stop|>``."""
-START_ID = 258
-"""Begins a turn; spelled ``<|start|>``."""
-SPECIAL_IDS: Mapping[str, int] = {"<|end|>": END_ID, "<|stop|>": STOP_ID, "<|start|>": START_ID}
-IMPOSSIBLE = -100.0
-"""Log-probability `score` gives an id the script never writes; finite, as a real model's would be."""
-
-_SPELLED = {index: text.encode() for text, index in SPECIAL_IDS.items()}
 _HEADER: Ids = (START_ID, *b"assistant\n")
 _BLOCK = 16
 """Ids in a block of the imitated prefix cache."""
@@ -93,23 +92,6 @@ class Request:
     def text(self) -> str:
         """The prompt as text, special ids spelled out."""
         return decode(self.prompt_ids)
-
-
-def encode(text: str, *, special: bool = False) -> Ids:
-    """UTF-8 bytes as ids; with `special`, spelled special ids become those ids."""
-    if not special:
-        return tuple(text.encode())
-    for spelling, index in SPECIAL_IDS.items():
-        before, found, after = text.partition(spelling)
-        if found:
-            return (*encode(before, special=True), index, *encode(after, special=True))
-    return tuple(text.encode())
-
-
-def decode(ids: Sequence[int], *, skip_special: bool = False) -> str:
-    """The inverse of ``encode(special=True)``; bytes that are no UTF-8 become U+FFFD."""
-    spelled = {} if skip_special else _SPELLED
-    return b"".join(bytes([i]) if i < 256 else spelled.get(i, b"") for i in ids).decode(errors="replace")
 
 
 class ScriptedEngine:
@@ -160,6 +142,10 @@ class ScriptedEngine:
     def info(self) -> EngineInfo:
         return self._info
 
+    @property
+    def trouble(self) -> str | None:
+        return "the scripted engine is closed" if self._closed else None
+
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:
@@ -169,11 +155,11 @@ class ScriptedEngine:
         with _Flight(self):
             await asyncio.sleep(self._latency)
             mixture = _mixture(entry)
-            watched = _watched(mixture, prefix, sampling)
+            watched = watched_ids(mixture, prefix, sampling)
             mixture = self._allowed(mixture, prefix, sampling)
             seeds = self._seeds(prompt_ids, sampling)
-            samples = [_sample(mixture, prefix, sampling, random.Random(seed), cached) for seed in seeds]
-            return [replace(sample, watched=watched) for sample in samples]
+            samples = [draw_sample(mixture, prefix, sampling, random.Random(seed)) for seed in seeds]
+            return [replace(sample, cached_tokens=cached, watched=watched) for sample in samples]
 
     async def stream(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -188,9 +174,9 @@ class ScriptedEngine:
                 yield Chunk(encode(entry.after), None, cached)
             seed = self._seeds(prompt_ids, sampling)[0]
             mixture = _mixture(entry)
-            watched = _watched(mixture, prefix, sampling)
+            watched = watched_ids(mixture, prefix, sampling)
             mixture = self._allowed(mixture, prefix, sampling)
-            completion = _sample(mixture, prefix, sampling, random.Random(seed), cached)
+            completion = draw_sample(mixture, prefix, sampling, random.Random(seed))
             ids = completion.token_ids
             for start in range(0, len(ids), self._chunk):
                 await asyncio.sleep(self._latency)
@@ -205,7 +191,7 @@ class ScriptedEngine:
         entry, prefix = self._look_up(request)
         with _Flight(self):
             await asyncio.sleep(self._latency)
-            return _scores(_mixture(entry), prefix, completion_ids)
+            return score_ids(_mixture(entry), prefix, completion_ids)
 
     async def load_adapter(self, name: str, path: Path) -> None:
         self._check_open()
@@ -309,10 +295,6 @@ def _entry_of(script: Mapping[Any, Entry], prompt: Ids) -> Entry | None:
     return None
 
 
-Mixture: TypeAlias = list[tuple[Ids, float]]
-"""Answers as ids, each with its weight."""
-
-
 def _mixture(entry: Entry) -> Mixture:
     if isinstance(entry, Failure):
         raise entry.error
@@ -322,78 +304,7 @@ def _mixture(entry: Entry) -> Mixture:
     weighted = [(answer, 1.0) if isinstance(answer, str) else answer for answer in answers]
     if not weighted or not all(weight > 0 for _, weight in weighted):
         raise EngineError("a script entry needs at least one answer, each with a weight above 0")
-    return [(_closed(encode(text, special=True)), weight) for text, weight in weighted]
-
-
-def _closed(ids: Ids) -> Ids:
-    return ids if ids[-1:] == (END_ID,) else (*ids, END_ID)
-
-
-def next_probabilities(mixture: Mixture, written: Ids) -> dict[int, float]:
-    """P(next id | what is written) under the mixture, in the order of the answers; empty where no answer
-    begins like this."""
-    mass: dict[int, float] = {}
-    for ids, weight in mixture:
-        if len(ids) > len(written) and ids[: len(written)] == written:
-            following = ids[len(written)]
-            mass[following] = mass.get(following, 0.0) + weight
-    total = sum(mass.values())
-    return {index: share / total for index, share in mass.items()}
-
-
-def _watched(mixture: Mixture, written: Ids, sampling: Sampling) -> tuple[float, ...] | None:
-    if not sampling.watch:
-        return None
-    probabilities = next_probabilities(mixture, written)
-    return tuple(math.log(probabilities[i]) if i in probabilities else IMPOSSIBLE for i in sampling.watch)
-
-
-def _sample(mixture: Mixture, prefix: Ids, sampling: Sampling, rng: random.Random, cached: int) -> Completion:
-    ids: list[int] = []
-    logprobs: list[float] = []
-    likeliest: list[tuple[tuple[int, float], ...]] = []
-    reason = FinishReason.LENGTH
-    while len(ids) < sampling.max_tokens:
-        probabilities = next_probabilities(mixture, (*prefix, *ids))
-        if not probabilities:
-            raise EngineError(f"no scripted answer begins with {decode((*prefix, *ids))[-200:]!r}")
-        ids.append(_draw(probabilities, sampling, rng))
-        logprobs.append(math.log(probabilities[ids[-1]]))
-        ranked = sorted(probabilities.items(), key=lambda item: -item[1])[: sampling.top_logprobs]
-        likeliest.append(tuple((index, math.log(share)) for index, share in ranked))
-        if ids[-1] == END_ID or ids[-1] in sampling.stop_token_ids or _ends_with_stop(ids, sampling.stop):
-            reason = FinishReason.STOP
-            break
-    if not sampling.logprobs:
-        return Completion(tuple(ids), reason, None, cached)
-    alternatives = tuple(likeliest) if sampling.top_logprobs else None
-    return Completion(tuple(ids), reason, tuple(logprobs), cached, alternatives)
-
-
-def _ends_with_stop(ids: list[int], stops: Sequence[str]) -> bool:
-    return any(tuple(ids[-len(encode(stop)) :]) == encode(stop) for stop in stops)
-
-
-def _draw(probabilities: Mapping[int, float], sampling: Sampling, rng: random.Random) -> int:
-    """One id: the likeliest at temperature 0 (the first such answer's), else p^(1/T) within the nucleus."""
-    if sampling.temperature == 0:
-        return max(probabilities, key=lambda index: probabilities[index])
-    sharpened = {i: p ** (1 / sampling.temperature) for i, p in probabilities.items()}
-    total = sum(sharpened.values())
-    nucleus: dict[int, float] = {}
-    for index, share in sorted(sharpened.items(), key=lambda item: -item[1]):
-        if sum(nucleus.values()) >= sampling.top_p * total and nucleus:
-            break
-        nucleus[index] = share
-    return rng.choices(list(nucleus), list(nucleus.values()))[0]
-
-
-def _scores(mixture: Mixture, prefix: Ids, completion: Sequence[int]) -> tuple[float, ...]:
-    scores = []
-    for at, index in enumerate(completion):
-        probability = next_probabilities(mixture, (*prefix, *completion[:at])).get(index, 0.0)
-        scores.append(math.log(probability) if probability else IMPOSSIBLE)
-    return tuple(scores)
+    return [(closed(encode(text, special=True)), weight) for text, weight in weighted]
 
 
 class ScriptedTemplate:

@@ -18,7 +18,7 @@ from strop.tools.errors import EngineDeadError, EngineError, StropError
 MOST_STARTS = 5
 """Starts without a request served between them, after which no more is tried."""
 PAUSE_SECONDS = 1.0
-"""Before the second start; it doubles with every further one."""
+"""Before the start after the first that failed; it doubles with every further one."""
 
 
 class SupervisedEngine:
@@ -29,11 +29,15 @@ class SupervisedEngine:
         engine: Engine,
         start: Callable[[], Awaitable[Engine]],
         say: Callable[[str], None] = lambda _: None,
+        *,
+        pause: float = PAUSE_SECONDS,
     ):
-        """`engine` is the first, `start` makes others like it; `say` is told of deaths and starts."""
+        """`engine` is the first, `start` makes others like it; `say` is told of deaths and starts; `pause`
+        is in seconds."""
         self._engine = engine
         self._start = start
         self._say = say
+        self._pause = pause
         self._adapters: dict[str, Path] = {}
         self._restarting: asyncio.Task[None] | None = None
         self._failures = 0
@@ -119,7 +123,7 @@ class SupervisedEngine:
                     await engine.load_adapter(name, path)
             except StropError as error:
                 self._say(f"start {self._failures} of {MOST_STARTS} failed: {error}")
-                await asyncio.sleep(PAUSE_SECONDS * 2**self._failures)
+                await asyncio.sleep(self._pause * 2 ** (self._failures - 1))
             else:
                 self._engine = engine
                 self._say("the engine runs again")

@@ -16,7 +16,6 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -33,54 +32,22 @@ from strop.agent.engines.base import (
     unknown_adapter,
 )
 from strop.agent.engines.grammar import Grammars, Matcher, can_constrain
+from strop.agent.engines.torch_jobs import (
+    Call,
+    Job,
+    Row,
+    attempt,
+    companions,
+    completion,
+    first_line,
+    to_loop,
+    unwrapped,
+)
 from strop.agent.engines.torch_sampling import draw, generator, left_padded, likeliest
-from strop.tools.errors import EngineError, StropError
-
-MAX_ROWS = 16
-"""Most samples decoded together; a single request with more of them still runs as one batch."""
+from strop.tools.errors import EngineError
 
 _GIVEN = "given"
 """peft's name for the adapter the engine was started with."""
-
-
-@dataclass(slots=True)
-class _Row:
-    """One sample as it grows."""
-
-    generator: Any
-    """torch.Generator of its own."""
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    top_logprobs: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
-    matcher: Matcher | None = None
-    """Where in its structure the sample is; None without one."""
-    watched: tuple[float, ...] | None = None
-    reason: FinishReason | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A generation request, on its way through the thread."""
-
-    prompt_ids: list[int]
-    sampling: Sampling
-    adapter: str | None
-    """peft's name, None for the model as it is."""
-    deliver: Callable[[Chunk | list[Completion] | Exception], None]
-    stream: bool = False
-    cancelled: bool = False
-    """Set by the caller's thread, read by the model's."""
-    rows: list[_Row] = field(default_factory=list)
-    matchers: Sequence[Matcher | None] = ()
-    """One for each sample."""
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """Something else to be done in the thread that owns the model."""
-
-    run: Callable[[], Any]
-    deliver: Callable[[Any], None]
 
 
 class TransformersEngine:
@@ -97,7 +64,7 @@ class TransformersEngine:
         self._loaded = 0
         self._grammars: Grammars | None = None
         self._compiling = asyncio.Lock()
-        self._inbox: queue.Queue[_Job | _Call | None] = queue.Queue()
+        self._inbox: queue.Queue[Job | Call | None] = queue.Queue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="strop-transformers", daemon=True)
         self._thread.start()
@@ -127,7 +94,7 @@ class TransformersEngine:
             model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
         except Exception as error:  # a damaged file makes the libraries raise whatever they trip over
-            raise EngineError(f"transformers cannot load {path}: {_first_line(error)}") from error
+            raise EngineError(f"transformers cannot load {path}: {first_line(error)}") from error
         end = model.generation_config.eos_token_id
         end_ids = [] if end is None else end if isinstance(end, list) else [end]
         if adapter is not None:
@@ -148,15 +115,19 @@ class TransformersEngine:
     def info(self) -> EngineInfo:
         return self._info
 
+    @property
+    def trouble(self) -> str | None:
+        return "the transformers engine is closed" if self._closed else None
+
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:
         check_request(self._info, prompt_ids, sampling)
         arrivals: asyncio.Queue[Any] = asyncio.Queue()
-        job = _Job(list(prompt_ids), sampling, self._peft_name(adapter), _to_loop(arrivals))
+        job = Job(list(prompt_ids), sampling, self._peft_name(adapter), to_loop(arrivals))
         job.matchers = await self._matchers(sampling)
         with self._submitted(job):
-            return _unwrapped(await arrivals.get())  # type: ignore[no-any-return]  # what a job without stream delivers
+            return unwrapped(await arrivals.get())  # type: ignore[no-any-return]  # what a job without stream delivers
 
     async def stream(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -164,11 +135,11 @@ class TransformersEngine:
         check_request(self._info, prompt_ids, sampling)
         check_stream(sampling)
         arrivals: asyncio.Queue[Any] = asyncio.Queue()
-        job = _Job(list(prompt_ids), sampling, self._peft_name(adapter), _to_loop(arrivals), stream=True)
+        job = Job(list(prompt_ids), sampling, self._peft_name(adapter), to_loop(arrivals), stream=True)
         job.matchers = await self._matchers(sampling)
         with self._submitted(job):
             while True:
-                chunk: Chunk = _unwrapped(await arrivals.get())
+                chunk: Chunk = unwrapped(await arrivals.get())
                 yield chunk
                 if chunk.finish_reason is not None:
                     return
@@ -227,7 +198,7 @@ class TransformersEngine:
         return self._adapters[adapter]
 
     @contextmanager
-    def _submitted(self, job: _Job) -> Iterator[None]:
+    def _submitted(self, job: Job) -> Iterator[None]:
         self._inbox.put(job)
         try:
             yield
@@ -238,36 +209,36 @@ class TransformersEngine:
         if self._closed:
             raise EngineError("the transformers engine is closed")
         arrivals: asyncio.Queue[Any] = asyncio.Queue()
-        self._inbox.put(_Call(run, _to_loop(arrivals)))
-        return _unwrapped(await arrivals.get())
+        self._inbox.put(Call(run, to_loop(arrivals)))
+        return unwrapped(await arrivals.get())
 
     # From here on everything runs in the thread that owns the model.
 
     def _work(self) -> None:
-        waiting: deque[_Job | _Call | None] = deque()
+        waiting: deque[Job | Call | None] = deque()
         while True:
             waiting.append(waiting.popleft() if waiting else self._inbox.get())
             while not self._inbox.empty():
                 waiting.append(self._inbox.get())
             first = waiting.popleft()
             if first is None:
-                _attempt(self._refuse, [left for left in waiting if left is not None])
+                attempt(self._refuse, [left for left in waiting if left is not None])
                 return
-            if isinstance(first, _Call):
-                _attempt(first.run, [first], deliver_result=True)
+            if isinstance(first, Call):
+                attempt(first.run, [first], deliver_result=True)
             else:
-                batch = _companions(first, waiting)
-                _attempt(partial(self._generate, batch), batch)
+                batch = companions(first, waiting)
+                attempt(partial(self._generate, batch), batch)
 
     def _refuse(self) -> None:
         raise EngineError("the transformers engine is closed")
 
-    def _generate(self, batch: Sequence[_Job]) -> None:
+    def _generate(self, batch: Sequence[Job]) -> None:
         """Decode a batch to its end; rows that are done leave it."""
         import torch
 
         pairs = [
-            (job, _Row(generator(job.sampling, index), matcher=matcher))
+            (job, Row(generator(job.sampling, index), matcher=matcher))
             for job in batch
             for index, matcher in enumerate(job.matchers)
         ]
@@ -298,7 +269,7 @@ class TransformersEngine:
                 ids = torch.tensor([[row.ids[-1]] for _, row in pairs], device=mask.device)
                 mask = torch.cat([mask, mask.new_ones(len(pairs), 1)], dim=1)
 
-    def _extend(self, job: _Job, row: _Row, logits: Any) -> None:
+    def _extend(self, job: Job, row: Row, logits: Any) -> None:
         """Draw one id; tell the caller what there is to tell."""
         sampling = job.sampling
         if job.cancelled:
@@ -322,9 +293,9 @@ class TransformersEngine:
         if job.stream:
             job.deliver(Chunk((index,), row.reason, watched=row.watched if first else None))
         elif all(other.reason is not None for other in job.rows):
-            job.deliver([_completion(done, sampling) for done in job.rows])
+            job.deliver([completion(done, sampling) for done in job.rows])
 
-    def _hits_stop(self, row: _Row, sampling: Sampling) -> bool:
+    def _hits_stop(self, row: Row, sampling: Sampling) -> bool:
         if not sampling.stop:
             return False
         text = self._tokenizer.decode(row.ids, clean_up_tokenization_spaces=False)
@@ -369,62 +340,3 @@ def _with_adapter(model: Any, name: str, path: Path) -> Any:
         return PeftModel.from_pretrained(model, str(path), adapter_name=name).eval()
     except Exception as error:  # as in loading: whatever the libraries trip over
         raise misfit(path, "this model", error) from error
-
-
-def _companions(first: _Job, waiting: deque[_Job | _Call | None]) -> list[_Job]:
-    """`first` and those that wait for the same adapter, up to `MAX_ROWS` rows; taken out of `waiting`."""
-    batch, rows = [first], first.sampling.n
-    for other in list(waiting):
-        fits = isinstance(other, _Job) and other.adapter == first.adapter
-        if isinstance(other, _Job) and fits and rows + other.sampling.n <= MAX_ROWS:
-            batch.append(other)
-            rows += other.sampling.n
-            waiting.remove(other)
-    return batch
-
-
-def _attempt(
-    run: Callable[[], Any], waiters: Sequence[_Job | _Call], *, deliver_result: bool = False
-) -> None:
-    """Run; whoever waits gets the result or the error, classified."""
-    try:
-        result = run()
-    except StropError as error:
-        outcome: Any = error
-    except Exception as error:  # noqa: BLE001  # the thread must outlive a failed batch, whose callers are told
-        outcome = EngineError(f"transformers failed: {_first_line(error)}")
-        outcome.__cause__ = error
-    else:
-        outcome = result
-        if not deliver_result:
-            return
-    for waiter in waiters:
-        waiter.deliver(outcome)
-
-
-def _to_loop(arrivals: asyncio.Queue[Any]) -> Callable[[Any], None]:
-    """Put into an asyncio queue from another thread; a loop that is gone wants nothing any more."""
-    loop = asyncio.get_running_loop()
-
-    def deliver(item: Any) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(arrivals.put_nowait, item)
-
-    return deliver
-
-
-def _unwrapped(item: Any) -> Any:
-    if isinstance(item, Exception):
-        raise item
-    return item
-
-
-def _completion(row: _Row, sampling: Sampling) -> Completion:
-    logprobs = tuple(row.logprobs) if sampling.logprobs else None
-    alternatives = tuple(row.top_logprobs) if sampling.logprobs and sampling.top_logprobs else None
-    reason = row.reason or FinishReason.ABORT
-    return Completion(tuple(row.ids), reason, logprobs, 0, alternatives, row.watched)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

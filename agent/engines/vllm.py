@@ -54,6 +54,7 @@ from strop.tools.errors import EngineDeadError, EngineError, UsageError
 
 KV_CACHE_GIB = 2
 """CPU memory for keys and values, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
+DEAD = f"vLLM's engine process died, killed or out of memory perhaps; {HINT}"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks vLLM can be started with."""
 
@@ -137,6 +138,12 @@ class VllmEngine:
     @property
     def info(self) -> EngineInfo:
         return self._info
+
+    @property
+    def trouble(self) -> str | None:
+        if self._closed:
+            return "the vLLM engine is closed"
+        return DEAD if self._engine.errored else None
 
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -270,7 +277,7 @@ class VllmEngine:
 
     def _classified(self, error: Exception) -> Exception:
         if self._engine is None or self._engine.errored:
-            return EngineDeadError(f"vLLM's engine process died, killed or out of memory perhaps; {HINT}")
+            return EngineDeadError(DEAD)
         if isinstance(error, _client_errors()):
             return UsageError(f"vLLM refused the request: {first_line(error)}")
         return EngineError(f"vLLM failed on a request: {first_line(error)}; {HINT}")

@@ -4,7 +4,7 @@
     POST /v1/completions          text or token ids, continued as they are
     GET  /v1/models               the model, and the adapters loaded beside it
     POST /v1/load_lora_adapter, /v1/unload_lora_adapter   as in vLLM, where the server was started so
-    GET  /health                  200 while the process can answer at all, else 503
+    GET  /health                  200 while requests succeed, or the engine answers a probe; else 503
     GET  /ready                   200 while new requests are taken, else 503
     GET  /version                 of Strop and of the engine
     GET  /metrics                 see strop.agent.server.metrics
@@ -55,7 +55,7 @@ def create_app(served: Served) -> FastAPI:
     app = FastAPI(title="Strop", version=version("strop"), docs_url=None, redoc_url=None)
     app.state.served = served
     metrics, pulse = Metrics(), Pulse(served.first.policy)
-    keeper = Gatekeeper(served.limits, served.not_ready)
+    keeper = Gatekeeper(served.limits, served.first.policy.engine)
     app.include_router(_openai_routes(served, metrics, pulse))
     app.include_router(_own_routes(served, metrics, pulse, keeper))
     app.state.keeper = keeper
@@ -124,18 +124,20 @@ def _directory(text: str) -> Path:
 def _own_routes(served: Served, metrics: Metrics, pulse: Pulse, keeper: Gatekeeper) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/health")
-    async def health() -> JSONResponse:
+    async def probe() -> None:
         if failure := await pulse.check():
             raise ApiError(503, f"the engine does not answer: {failure}", code="engine_error")
+
+    @routes.get("/health")
+    async def health() -> JSONResponse:
+        await probe()
         return JSONResponse({"status": "ok"})
 
     @routes.get("/ready")
     async def ready() -> JSONResponse:
         if (refusal := keeper.refusal()) is not None:
             raise ApiError(503, str(refusal), code=refusal.code)
-        if failure := await pulse.check():
-            raise ApiError(503, f"the engine does not answer: {failure}", code="engine_error")
+        await probe()
         return JSONResponse({"status": "ready"})
 
     @routes.get("/version")

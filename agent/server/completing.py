@@ -11,7 +11,7 @@ from typing import Any
 
 from strop.agent.answer import Usage
 from strop.agent.chat import Ids
-from strop.agent.engines.base import Completion, FinishReason, Sampling, closable
+from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.policy import usage_of
 from strop.agent.server.answering import DONE, event_of, first_failure
 from strop.agent.server.errors import ApiError
@@ -82,8 +82,7 @@ class Completing:
         stop = StopFilter(() if self._request.include_stop_str_in_output else sampling.stop)
         ids: list[int] = []
         cached = 0
-        stream = self._policy.engine.stream(prompt, sampling, adapter=self._policy.adapter)
-        async with aclosing(closable(stream)) as chunks:
+        async with aclosing(self._policy.stream(prompt, sampling)) as chunks:
             async for chunk in chunks:
                 ids += chunk.token_ids
                 cached = chunk.cached_tokens
@@ -96,7 +95,7 @@ class Completing:
 
     async def _continued(self, index: int) -> tuple[list[dict[str, Any]], Usage]:
         prompt, sampling = self._prompts[index], self._samplings[index]
-        done = await self._policy.engine.generate(prompt, sampling, adapter=self._policy.adapter)
+        done = await self._policy.complete(prompt, sampling)
         before = await self._prompt_scores(prompt) if self._request.echo and sampling.logprobs else []
         return [self._whole(prompt, sampling, one, before) for one in done], usage_of(prompt, done)
 
@@ -110,7 +109,7 @@ class Completing:
     ) -> dict[str, Any]:
         if done.finish_reason is FinishReason.ABORT:
             raise ApiError(503, "the engine gave up this request", code="engine_error")
-        text = self._text(self._without_end(done.token_ids))
+        text = self._text(self._policy.without_end(done.token_ids))
         if not self._request.include_stop_str_in_output:
             text = cut(text, sampling.stop)
         ids = done.token_ids
@@ -161,9 +160,3 @@ class Completing:
 
     def _text(self, ids: Ids) -> str:
         return self._template.decode(ids, skip_special=self._skips)
-
-    def _without_end(self, ids: Ids) -> Ids:
-        end = len(ids)
-        while end and ids[end - 1] in self._template.end_ids:
-            end -= 1
-        return ids[:end]

@@ -1,18 +1,19 @@
 """What bounds requests: how many at once, how long each, and how long a client may take to read.
 
-One ASGI layer around the routes under ``/v1``, so that no route can forget it. A request over the limit is
-refused at once (429), one whose time is over is cancelled and answered (504, or a last event where a stream
-has begun), and a client that stops reading is cut off. Cancelling reaches the engine, which frees the slot.
+One ASGI layer around every POST, so that no route can forget it; what is only asked for always comes in. A
+request over the limit is refused at once (429), one whose time is over is cancelled and answered (504, or a
+last event where a stream has begun), and a client that stops reading is cut off. Cancelling reaches the
+engine, which frees the slot.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from strop.agent.engines.base import Engine
 from strop.agent.server.errors import ApiError
 from strop.agent.server.reply import to_json
 
@@ -38,8 +39,8 @@ class Gatekeeper:
     """Who may come in."""
 
     limits: Limits
-    not_ready: Callable[[], str | None] = lambda: None
-    """Why no request can be served now; None where they can."""
+    engine: Engine
+    """Its `Engine.trouble` is asked before every request."""
     draining: bool = False
     """Whether the server is on its way out: it finishes what it has."""
     active: int = field(default=0, init=False)
@@ -52,7 +53,7 @@ class Gatekeeper:
         if self.active >= self.limits.requests:
             message = f"{self.active} requests are being answered already; try again"
             return ApiError(429, message, code="rate_limit_exceeded")
-        if (why := self.not_ready()) is not None:
+        if (why := self.engine.trouble) is not None:
             return ApiError(503, why, code="engine_error")
         return None
 

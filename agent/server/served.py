@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,8 +32,6 @@ class Served:
     """Longer bodies are refused with 413."""
     limits: Limits = DEFAULT_LIMITS
     """On requests."""
-    not_ready: Callable[[], str | None] = lambda: None
-    """Why no request can be served now; None where they can. Asked before every request."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may send requests; none by default, ``*`` is all."""
     keep_alive: float = 5.0

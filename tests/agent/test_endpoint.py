@@ -13,7 +13,8 @@ import pytest
 from strop.agent.engines import open_engine
 from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.engines.endpoint import EndpointEngine
-from strop.agent.engines.scripted import END_ID, ScriptedEngine, ScriptedTemplate
+from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
+from strop.agent.engines.scripted_model import END_ID
 from strop.tools.errors import EndpointError, EngineError, ModelError, UsageError
 
 TEMPLATE = ScriptedTemplate()

@@ -11,7 +11,6 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from strop.agent.engines import fleet
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.endpoint import EndpointEngine
 from strop.agent.engines.fleet import FleetEngine
@@ -51,7 +50,7 @@ async def two() -> AsyncIterator[Fleet]:
         engines.append(await EndpointEngine.connect(url, model="m"))
         scripted.append(script)
         stacks.append(stack)
-    engine = FleetEngine(engines)
+    engine = FleetEngine(engines, check_seconds=0.1)
     yield Fleet(scripted, engine, stacks)
     await engine.close()
     for stack in stacks:
@@ -99,10 +98,7 @@ async def test_checks_of_an_answer_stay_where_its_draft_is(two: Fleet) -> None:
         assert all(any(r.prompt_ids[: len(d)] == d for d in drafts) for r in engine.requests)
 
 
-async def test_a_backend_that_is_gone_is_left_out_and_comes_back(
-    two: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fleet, "CHECK_SECONDS", 0.1)
+async def test_a_backend_that_is_gone_is_left_out_and_comes_back(two: Fleet) -> None:
     ids = prompt("Where are you? " * 10)
     await two.engine.generate(ids, Sampling(max_tokens=4))
     home = two.counts.index(1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from strop.agent.engines.base import Sampling
-from strop.agent.engines.scripted import END_ID, ScriptedEngine, ScriptedTemplate, decode
+from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
+from strop.agent.engines.scripted_model import END_ID, decode
 from strop.agent.policy import Policy
 from strop.tools.errors import UsageError
 from strop.tools.formats import FORMATS

@@ -13,19 +13,14 @@ from hypothesis import strategies as st
 
 from strop.agent.engines.base import Engine, FinishReason, Sampling
 from strop.agent.engines.scripted import (
-    END_ID,
-    IMPOSSIBLE,
-    SPECIAL_IDS,
-    STOP_ID,
     Failure,
     Script,
     ScriptedEngine,
     ScriptedTemplate,
-    decode,
-    encode,
     last_turn,
     split_prompt,
 )
+from strop.agent.engines.scripted_model import END_ID, IMPOSSIBLE, SPECIAL_IDS, STOP_ID, decode, encode
 from strop.tools.errors import EngineError, ModelError, UsageError
 
 TEMPLATE = ScriptedTemplate()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from strop.agent.engines import supervised
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import ScriptedEngine
 from strop.agent.engines.supervised import MOST_STARTS, SupervisedEngine
@@ -35,9 +35,8 @@ class Mortal:
         return self.made[-1]
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "PAUSE_SECONDS", 0.001)
+async def supervised(mortal: Mortal, say: Callable[[str], None] = lambda _: None) -> SupervisedEngine:
+    return SupervisedEngine(await mortal.start(), mortal.start, say, pause=0.001)
 
 
 async def ask(engine: SupervisedEngine) -> str:
@@ -53,7 +52,7 @@ async def until_it_runs(engine: SupervisedEngine) -> None:
 
 async def test_a_dead_engine_is_replaced_once_with_its_adapters(tmp_path: Path) -> None:
     mortal, said = Mortal(), list[str]()
-    engine = SupervisedEngine(await mortal.start(), mortal.start, said.append)
+    engine = await supervised(mortal, said.append)
     await engine.load_adapter("a", tmp_path)
     assert await ask(engine) == "fine"
     mortal.dead = True
@@ -73,7 +72,7 @@ async def test_a_dead_engine_is_replaced_once_with_its_adapters(tmp_path: Path) 
 
 async def test_starts_that_fail_are_tried_again_and_given_up() -> None:
     mortal = Mortal()
-    engine = SupervisedEngine(await mortal.start(), mortal.start)
+    engine = await supervised(mortal)
     mortal.dead, mortal.refuse = True, 2
     with pytest.raises(EngineDeadError):
         await ask(engine)
@@ -90,7 +89,7 @@ async def test_starts_that_fail_are_tried_again_and_given_up() -> None:
 
 async def test_streams_notice_too_and_closing_stops_a_restart() -> None:
     mortal = Mortal()
-    engine = SupervisedEngine(await mortal.start(), mortal.start)
+    engine = await supervised(mortal)
     mortal.dead = True
     with pytest.raises(EngineDeadError):
         async for _ in engine.stream(PROMPT, Sampling()):

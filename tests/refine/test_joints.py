@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.engines.scripted import decode, encode
+from strop.agent.engines.scripted_model import decode, encode
 from strop.refine.joints import Joint, cuts
 from tests.refine.worlds import call, fenced
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strop.agent.engines.scripted import END_ID, ScriptedTemplate
+from strop.agent.engines.scripted import ScriptedTemplate
+from strop.agent.engines.scripted_model import END_ID
 from strop.refine.gate import GateConfig, Refusal, gate, preference
 from strop.refine.golden import gold_answer
 from strop.refine.joints import Joint

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from strop.agent.answer import Answer, StopReason
 from strop.agent.engines.base import Sampling
-from strop.agent.engines.scripted import STOP_ID, ScriptedEngine, ScriptedTemplate, last_turn
+from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate, last_turn
+from strop.agent.engines.scripted_model import STOP_ID
 from strop.agent.policy import Policy
 from strop.agent.refinement import ADAPTIVE, MAX_ROUNDS, OFF, RefineSetting, parse_refine
 from strop.refine.assurance import Gate, Statistic, assurance, read_gate, write_gate

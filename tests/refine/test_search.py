@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strop.agent.engines.base import Sampling
-from strop.agent.engines.scripted import END_ID, Entry
+from strop.agent.engines.scripted import Entry
+from strop.agent.engines.scripted_model import END_ID
 from strop.agent.policy import Policy
 from strop.refine.joints import Joint, cuts
 from strop.refine.sample import Outcome, Sample, sample_of

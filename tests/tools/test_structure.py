@@ -121,8 +121,21 @@ ENFORCED: Sequence[tuple[Mapping[str, Any], str, str]] = [
     ({"type": "string", "minLength": 3}, '"abc"', '"ab"'),
     ({"type": "string", "maxLength": 3}, '"abc"', '"abcd"'),
     ({"type": "string", "pattern": "^a+$"}, '"aa"', '"ab"'),
-    ({"type": "string", "format": "date"}, '"2024-01-01"', '"x"'),
-    ({"type": "string", "format": "email"}, '"a@b.co"', '"x"'),
+    *(
+        ({"type": "string", "format": name}, f'"{good}"', '"x y"')
+        for name, good in {
+            "date": "2024-01-01",
+            "time": "10:00:00Z",
+            "date-time": "2024-01-01T10:00:00Z",
+            "duration": "P1D",
+            "email": "a@b.co",
+            "hostname": "a.example",
+            "uri": "http://a.b/c",
+            "uuid": "123e4567-e89b-12d3-a456-426614174000",
+            "ipv4": "1.2.3.4",
+            "ipv6": "::1",
+        }.items()
+    ),
     ({"type": "integer", "minimum": 3}, "3", "2"),
     ({"type": "integer", "exclusiveMinimum": 3}, "4", "3"),
     ({"type": "integer", "maximum": 3}, "3", "4"),

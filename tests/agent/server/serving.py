@@ -6,15 +6,18 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from strop.agent.answer import Answer, Answerer, StopReason, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import Script, ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
+from strop.agent.profile import Profile
 from strop.agent.refinement import ADAPTIVE, RefineSetting
 from strop.agent.server.app import Served
 from strop.agent.server.roster import Roster, ServedModel
+from strop.refine.choice import answerer_for
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -49,6 +52,25 @@ def served_over(
     policy = Policy(engine, ScriptedTemplate(call_format), name="test-model")
     first = ServedModel(policy, refiners or no_refiner, name, created=1_700_000_000)
     return Served(Roster(first), **options)
+
+
+def roster_over(engine: ScriptedEngine, name: str) -> Roster:
+    """A model of that name which refines, and takes adapters."""
+
+    def model(called: str) -> ServedModel:
+        is_adapter = called != name
+        policy = Policy(engine, ScriptedTemplate(), name=called, adapter=called if is_adapter else None)
+
+        def refiners(setting: RefineSetting) -> Answerer:
+            return answerer_for(policy, Profile(), setting)
+
+        return ServedModel(policy, refiners, parent=name if is_adapter else None)
+
+    async def adapt(called: str, path: Path) -> ServedModel:
+        await engine.load_adapter(called, path)
+        return model(called)
+
+    return Roster(model(name), adapt)
 
 
 def served(script: Script, **options: Any) -> Served:

@@ -8,17 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from strop.agent.answer import Answerer
-from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
-from strop.agent.policy import Policy
-from strop.agent.profile import Profile
-from strop.agent.refinement import RefineSetting, parse_refine
+from strop.agent.engines.scripted import ScriptedEngine
+from strop.agent.refinement import parse_refine
 from strop.agent.server.app import create_app
-from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import running
 from strop.agent.server.served import Served
-from strop.refine.choice import answerer_for
-from tests.agent.server.serving import ONE_CALL, WEATHER, ask
+from tests.agent.server.serving import ONE_CALL, WEATHER, ask, roster_over
 
 CHAT = "/v1/chat/completions"
 
@@ -28,20 +23,7 @@ def served(**options: Any) -> Served:
         return lambda ids: "DONE" if b"Reply DONE" in bytes(i for i in ids if i < 256) else text
 
     engine = ScriptedEngine(writes(ONE_CALL), adapters={"tuned": writes("Tuned.")})
-
-    def model(name: str) -> ServedModel:
-        policy = Policy(engine, ScriptedTemplate(), name=name, adapter=None if name == "base" else name)
-
-        def refiners(setting: RefineSetting) -> Answerer:
-            return answerer_for(policy, Profile(), setting)
-
-        return ServedModel(policy, refiners, parent=None if name == "base" else "base")
-
-    async def adapt(name: str, path: Path) -> ServedModel:
-        await engine.load_adapter(name, path)
-        return model(name)
-
-    return Served(Roster(model("base"), adapt), **{"hot_adapters": True, **options})
+    return Served(roster_over(engine, "base"), **{"hot_adapters": True, **options})
 
 
 async def test_an_adapter_comes_answers_and_goes(tmp_path: Path) -> None:

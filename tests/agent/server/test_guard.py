@@ -32,6 +32,16 @@ class Flood(ScriptedEngine):
             self.left = True
 
 
+class Ailing(ScriptedEngine):
+    """Says what it is told to of its state."""
+
+    ails: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        return self.ails
+
+
 def slow_engine() -> Any:
     return engine_that_says("word " * 400, latency=0.05, chunk=2)
 
@@ -111,16 +121,15 @@ async def test_headers_are_bounded() -> None:
 
 
 async def test_ready_says_why_not() -> None:
-    trouble: list[str] = []
-    source = served_over(engine_that_says("x"), not_ready=lambda: trouble[0] if trouble else None)
-    app = create_app(source)
+    engine = Ailing(lambda _: "x")
+    app = create_app(served_over(engine))
     async with running(app) as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/ready")).json() == {"status": "ready"}
-        trouble.append("the engine is being started again")
+        engine.ails = "the engine is being started again"
         for reply in (await http.get("/ready"), await http.post(CHAT, json=ask())):
-            assert (reply.status_code, trouble[0] in reply.text) == (503, True)
+            assert (reply.status_code, engine.ails in reply.text) == (503, True)
             assert reply.headers["retry-after"]
-        trouble.clear()
+        engine.ails = None
         app.state.keeper.draining = True
         assert (await http.get("/ready")).json()["error"]["code"] == "shutting_down"
         assert (await http.post(CHAT, json=ask())).status_code == 503

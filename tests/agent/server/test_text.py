@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.engines.scripted import END_ID, ScriptedTemplate
+from strop.agent.engines.scripted import ScriptedTemplate
+from strop.agent.engines.scripted_model import END_ID
 from strop.agent.server.text import Detokenizer, StopFilter, cut
 
 TEXTS = st.text(st.sampled_from("ab☀é🙂\ufffd"), max_size=12)

@@ -24,6 +24,15 @@ SMALL = ("smollm2-135m", "--engine", "transformers", "--max-model-len", "1024")
 CHAT = "/v1/chat/completions"
 
 
+NUMBERS = {"type": "array", "items": {"type": "string", "minLength": 8}, "minItems": 200}
+SCHEMA = {"type": "object", "properties": {"numbers": NUMBERS}, "required": ["numbers"]}
+ENDLESS = {
+    "max_tokens": 900,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "numbers", "schema": SCHEMA}},
+}
+"""An answer that cannot end early, however the machine's arithmetic falls."""
+
+
 def ask(question: str, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": question}], "max_tokens": 8, **fields}
 
@@ -94,7 +103,7 @@ def test_an_engine_that_is_killed_is_started_again() -> None:
         ThreadPoolExecutor(4) as pool,
     ):
         before = http.post(CHAT, json=ask("Hello")).json()["choices"]
-        running = [pool.submit(http.post, CHAT, json=ask("Count to 500.", max_tokens=900)) for _ in range(3)]
+        running = [pool.submit(http.post, CHAT, json=ask("Count.", **ENDLESS)) for _ in range(3)]
         time.sleep(1)
         for pid in engine_processes(server.process.pid):
             os.kill(pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from strop.agent.answer import Answer, StopReason
+from strop.agent.chat import plain_messages, with_tools_in_system
 from strop.agent.engines.base import Sampling
 from strop.agent.wire import SafeNames, WireReply, answer_of, is_safe, messages_with_names, read_reply
 from strop.tools.errors import DataError, EndpointError, TooLongError, UsageError
@@ -52,13 +54,15 @@ class RemoteChat:
         timeout: float = 600.0,
         safe_names: bool = False,
         call_format: str = "fenced_json",
+        prompt_mode: bool = False,
     ):
         """`url` ends before ``/chat/completions``; a bare host gets ``/v1``.
 
         `refine` other than ``off`` is asked of the endpoint, which must be a Strop server; `backoff` is the
         first pause and `timeout` the longest wait for one answer, both in seconds; `safe_names` sends safe
-        names from the start; `call_format` is what text is read as first. Raises UsageError for a bad URL or
-        key.
+        names from the start; `call_format` is what text is read as first. In `prompt_mode` no tools are sent:
+        they are written into the system message, and calls are read from the text, which suits endpoints
+        without tool calls of their own. Raises UsageError for a bad URL or key.
         """
         self._url = chat_url(url)
         self._name = model
@@ -67,6 +71,7 @@ class RemoteChat:
         self._backoff = backoff
         self._safe_names = safe_names
         self._call_format = call_format
+        self._prompt_mode = prompt_mode
         self._timeout = timeout
         headers = {"Content-Type": "application/json"} | _authorization(api_key)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
@@ -108,7 +113,9 @@ class RemoteChat:
 
     def _body(self, task: Task, sampling: Sampling, names: SafeNames | None) -> dict[str, Any]:
         tools, messages = task.tools, [dict(message) for message in task.messages]
-        if names is not None:
+        if self._prompt_mode:
+            tools, messages = (), self._written_out(task)
+        elif names is not None:
             tools = tuple(replace(tool, name=names.send(tool.name)) for tool in tools)
             messages = messages_with_names(task.messages, names)
         body: dict[str, Any] = {
@@ -125,6 +132,15 @@ class RemoteChat:
         }
         body |= {name: value for name, value in optional.items() if value}
         return body if sampling.seed is None else body | {"seed": sampling.seed}
+
+    def _written_out(self, task: Task) -> list[dict[str, Any]]:
+        """Messages of plain text: the tools, earlier calls and their results written out."""
+        plain = plain_messages(task.messages, self._call_format)
+        told = [
+            message if message["role"] != "tool" else {"role": "user", "content": _result_text(message)}
+            for message in plain
+        ]
+        return with_tools_in_system(told, task.tools, self._call_format) if task.tools else told
 
     async def _post(self, body: dict[str, Any]) -> httpx.Response:
         """The response, once it is none to try again after."""
@@ -171,6 +187,10 @@ class RemoteChat:
             raise UsageError(
                 f"{self._url} refines by itself: start it with --refine off, or ask with --refine adaptive"
             )
+
+
+def _result_text(message: Mapping[str, Any]) -> str:
+    return f"Result of {message.get('name') or 'the call'}: {message['content']}"
 
 
 _HINTS = {

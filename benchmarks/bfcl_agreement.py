@@ -30,8 +30,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from strop.tools.bfcl import CATEGORIES, BfclCase, Fault, load_suite
-from strop.tools.bfcl.suite import gold_calls
+from strop.tools.bfcl import SINGLE_TURN, BfclCase, Fault, load_suite
+from strop.tools.bfcl.checker import language_of
+from strop.tools.bfcl.gold import gold_calls
 from strop.tools.spec import ToolCall
 
 Calls = tuple[ToolCall, ...]
@@ -97,7 +98,7 @@ def load_official() -> Official:
         else:
             said = runner._evaluate_single_ast_entry(
                 *common, list(case.possible), entry, "strop", case.category,
-                enums.Language.PYTHON, enums.ReturnFormat.PYTHON,
+                *(kind[language_of(case.category).upper()] for kind in (enums.Language, enums.ReturnFormat)),
             )  # fmt: skip
         return reason_of_official(said)
 
@@ -268,7 +269,7 @@ def _properties(case: BfclCase, name: str) -> Mapping[str, Any]:
 
 def answers_near(case: BfclCase, rng: random.Random) -> Iterator[Calls]:
     """The gold answer and its mutations: the list of calls changed, then one call, then several at once."""
-    gold = gold_calls(case.functions, case.possible)
+    gold = gold_calls(case.functions, case.possible, language_of(case.category))
     yield from (
         gold,
         (),
@@ -361,7 +362,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="only every K-th mutation")
     parser.add_argument("--seed", type=int, default=0, help="of the random combinations")
     options = parser.parse_args()
-    suite = load_suite(CATEGORIES, limit=options.per_category)
+    suite = load_suite(SINGLE_TURN, limit=options.per_category)
     tally = compare(suite.cases, load_official(), seed=options.seed, every=options.every)
     for title, counts in (
         ("category", tally.answers),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from strop.agent.answer import Answerer
-from strop.agent.bench import Case, in_flight
+from strop.agent.bench import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile
@@ -20,6 +20,7 @@ from strop.refine.check import problems_of
 from strop.refine.choice import answerer_for
 from strop.tools.errors import DataError, TooLongError
 from strop.tools.files import JsonlWriter, read_jsonl
+from strop.tools.suite import Case
 
 TRIALS = "trials.jsonl"
 

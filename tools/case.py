@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from strop.tools.judge import judge
 from strop.tools.spec import ToolCall
-from strop.tools.task import Task
+from strop.tools.suite import Suite
+from strop.tools.task import Task, digest
 from strop.tools.verdict import Verdict
 
 
@@ -25,3 +26,25 @@ class JudgedCase:
     ) -> Verdict:
         """The judge's verdict against the task's gold calls."""
         return judge(calls, problem, self.task)
+
+    def gold_lines(self) -> tuple[str, ...]:
+        """The gold calls."""
+        return gold_lines(self.task)
+
+
+def gold_lines(task: Task) -> tuple[str, ...]:
+    """A task's gold for a person, a line a call; nothing where there is no gold."""
+    if task.gold is None:
+        return ()
+    return tuple(str(call) for call in task.gold.calls) or ("no call",)
+
+
+def judged_suite(name: str, tasks: Sequence[Task], limit: int | None = None) -> Suite:
+    """Tasks of one's own as a suite, the first `limit` of each category."""
+    kept: list[Task] = []
+    sizes: dict[str, int] = {}
+    for task in tasks:
+        sizes[task.category] = sizes.get(task.category, 0) + 1
+        if limit is None or sizes[task.category] <= limit:
+            kept.append(task)
+    return Suite(name, digest(tasks), tuple(map(JudgedCase, kept)), sizes)

@@ -9,6 +9,7 @@
     ├── EngineError               an engine could not start or answer
     │   ├── EngineDeadError       it will never answer again; a new one may
     │   └── EndpointError         a remote endpoint refused, failed or answered garbage
+    ├── StepLimitError            a simulated world ran into its limits of time or memory
     └── RunError                  a stage of a run could not be carried out (disk, memory, NaN)
 
 Everything else that escapes is a bug of Strop's, and keeps its traceback.
@@ -73,6 +74,10 @@ class EndpointError(EngineError):
 
     unreachable: bool = False
     """Whether the connection failed, or the server says it cannot serve now: another may well do."""
+
+
+class StepLimitError(StropError):
+    """Calls made in a simulated world took too long or too much memory; that world is gone."""
 
 
 class RunError(StropError):

@@ -80,6 +80,11 @@ class ToolCall:
     text: str = field(default="", compare=False)
     """Exact text it was read from; empty for a call that was never text."""
 
+    def __str__(self) -> str:
+        """For a person: ``name(argument="value")``."""
+        given = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in self.arguments.items())
+        return f"{self.name}({', '.join(given)})"
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "arguments": dict(self.arguments)}
 

@@ -27,6 +27,14 @@ class ErrorKind(StrEnum):
     """A value whose JSON type is not the schema's."""
     WRONG_VALUE = "wrong_value"
     """Right type, but not one of the allowed values."""
+    UNNOTICED = "unnoticed"
+    """Did not say what is missing from a request, or wrong with it."""
+    UNFINISHED = "unfinished"
+    """A trajectory that was broken off: too many steps, or a step over its limits."""
+    WRONG_STATE = "wrong_state"
+    """The calls of a trajectory left the simulated world in another state than the gold's."""
+    MISSING_RESULT = "missing_result"
+    """No call of a trajectory gave a result that the gold's calls give."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from strop.agent.compare import Share
+from strop.tools.share import Share
 from strop.training.run_view import ScoreLine
 
 WIDTH = 960

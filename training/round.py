@@ -20,18 +20,20 @@ from typing import Any
 
 from rich.console import Console
 
-from strop.agent.bench import Case, read_answers, run_bench
+from strop.agent.bench import run_bench
 from strop.agent.compare import Comparison, compare
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
 from strop.agent.refinement import parse_refine
+from strop.agent.rows import read_answers
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect
-from strop.tools.bfcl import BfclSuite, load_suite
-from strop.tools.case import JudgedCase
+from strop.tools.bfcl import load_suite
+from strop.tools.case import judged_suite
 from strop.tools.errors import RunError
 from strop.tools.files import file_digest, write_json, write_jsonl
+from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
 from strop.training.datasets import read_pairs
@@ -94,7 +96,7 @@ class Rounds:
         return render_report(self._run.path)
 
     async def _round(
-        self, number: int, policy: Accepted, suite: BfclSuite, train_on: list[Task], held_out: list[Task]
+        self, number: int, policy: Accepted, suite: Suite, train_on: list[Task], held_out: list[Task]
     ) -> Accepted | None:
         """One round; the new policy where it was accepted, else None."""
         folder = self._folder(number)
@@ -149,7 +151,7 @@ class Rounds:
         return tasks
 
     async def _evaluate(
-        self, number: int, when: str, policy: Accepted, suite: BfclSuite, held_out: list[Task]
+        self, number: int, when: str, policy: Accepted, suite: Suite, held_out: list[Task]
     ) -> None:
         """Measure a policy on the benchmark and on the held-out tasks."""
         stage = f"{number}.{when}"
@@ -160,18 +162,15 @@ class Rounds:
             return
         with self._run.stage(stage, key, *folders):
             loaded = await self._bench.policy(policy.adapter)
-            await self._ask(suite.cases, loaded, folders[0], "bfcl", suite.version)
-            cases = [JudgedCase(task) for task in held_out]
-            await self._ask(cases, loaded, folders[1], "held-out", digest(held_out))
+            await self._ask(suite, loaded, folders[0])
+            await self._ask(judged_suite("held-out", held_out), loaded, folders[1])
 
-    async def _ask(self, cases: Sequence[Case], loaded: Loaded, out: Path, suite: str, version: str) -> None:
+    async def _ask(self, suite: Suite, loaded: Loaded, out: Path) -> None:
         table = self._config.bench
         await run_bench(
-            cases,
+            suite,
             answerer_for(loaded.policy, loaded.profile, parse_refine(table.refine)),
             out,
-            suite=suite,
-            version=version,
             refine=table.refine,
             asked=known_by(loaded.policy),
             sampling=Sampling(max_tokens=table.max_tokens),

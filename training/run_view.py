@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strop.agent.compare import Comparison, Share, compare
+from strop.agent.compare import Comparison, compare
 from strop.tools.errors import DataError
 from strop.tools.files import read_json, read_jsonl
+from strop.tools.share import Share
 
 Row = Mapping[str, Any]
 

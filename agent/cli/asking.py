@@ -25,6 +25,7 @@ class Asked:
     engine: str
     max_model_len: int
     engine_flags: list[str] | None
+    prompt_mode: bool = False
 
     @property
     def label(self) -> str:
@@ -53,10 +54,19 @@ async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
         from strop.agent.remote import RemoteChat, chat_url
 
         async with RemoteChat(
-            asked.endpoint, asked.model, api_key=asked.api_key, refine=asked.refine
+            asked.endpoint,
+            asked.model,
+            api_key=asked.api_key,
+            refine=asked.refine,
+            prompt_mode=asked.prompt_mode,
         ) as remote:
-            yield Opened(remote, {"endpoint": chat_url(asked.endpoint)})
+            mode = {"tools": "in the prompt"} if asked.prompt_mode else {}
+            yield Opened(remote, {"endpoint": chat_url(asked.endpoint), **mode})
         return
+    if asked.prompt_mode:
+        raise UsageError(
+            "--prompt-mode is for endpoints: a model of this machine is asked as its template wants"
+        )
     from strop.agent.loading import PolicySource, known_by, load_policy
     from strop.refine.choice import answerer_for
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -18,14 +18,24 @@ from strop.agent.cli.options import (
     ModelArgument,
     RefineOption,
 )
+from strop.tools.suites import SUITES
 
 if TYPE_CHECKING:
-    from strop.agent.bench import Case, Summary
+    from strop.agent.comparison import Report
+    from strop.agent.summary import Summary
+    from strop.tools.suite import Suite
 
-app = typer.Typer(help="Run a benchmark and write its verdicts.", no_args_is_help=True)
+app = typer.Typer(help="Run a benchmark, or compare two runs of one.", no_args_is_help=True)
 
 OutOption: TypeAlias = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Where results go; resumes there.")
+]
+CategoriesOption: TypeAlias = Annotated[
+    str, typer.Option("--categories", metavar="A,B", help="Only these categories; default: all there are.")
+]
+DataOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where the suite's data are, in their native form."),
 ]
 LimitOption: TypeAlias = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first N tasks of each category.")
@@ -37,75 +47,136 @@ EndpointOption: TypeAlias = Annotated[
 KeyOption: TypeAlias = Annotated[
     str | None, typer.Option("--api-key", envvar="STROP_ENDPOINT_KEY", help="Key the endpoint wants.")
 ]
+PromptOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--prompt-mode", help="Write the tools into the endpoint's prompt, and read its calls from text."
+    ),
+]
 TokensOption: TypeAlias = Annotated[
     int, typer.Option("--max-tokens", min=1, help="Most tokens of an answer.")
+]
+SamplesOption: TypeAlias = Annotated[
+    int, typer.Option("--samples", min=1, help="Answers a task, for pass@k and majority@k.")
+]
+TemperatureOption: TypeAlias = Annotated[
+    float, typer.Option("--temperature", min=0.0, max=2.0, help="0 is greedy.")
+]
+SeedOption: TypeAlias = Annotated[
+    int | None, typer.Option("--seed", help="Of sampling; the samples of a task count up from it.")
 ]
 ConcurrencyOption: TypeAlias = Annotated[
     int, typer.Option("--concurrency", min=1, help="Requests in flight.")
 ]
 
 
-@app.command()
-def bfcl(
+def _suite_command(name: str) -> Callable[..., None]:
+    def run(
+        out: OutOption,
+        model: ModelArgument = DEFAULT_MODEL,
+        adapter: AdapterOption = None,
+        endpoint: EndpointOption = None,
+        api_key: KeyOption = None,
+        prompt_mode: PromptOption = False,
+        data: DataOption = None,
+        categories: CategoriesOption = "",
+        limit: LimitOption = None,
+        refine: RefineOption = "off",
+        max_tokens: TokensOption = 300,
+        samples: SamplesOption = 1,
+        temperature: TemperatureOption = 0.0,
+        seed: SeedOption = None,
+        concurrency: ConcurrencyOption = 32,
+        engine: EngineOption = "auto",
+        max_model_len: ContextOption = 8192,
+        engine_arg: EngineFlags = None,
+    ) -> None:
+        from strop.agent.cli.parsing import names
+
+        suite = SUITES[name].load(names(categories), limit=limit, data=data)
+        asked = Asked(
+            model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode
+        )
+        _run(asked, suite, out, max_tokens, samples, temperature, seed, concurrency)
+
+    return run
+
+
+for _name, _source in SUITES.items():
+    app.command(_name, help=_source.title)(_suite_command(_name))
+
+
+@app.command("run")
+def run_file(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Tasks with gold calls (.jsonl), or a suite of your own (.py, see the docs)."
+        ),
+    ],
     out: OutOption,
     model: ModelArgument = DEFAULT_MODEL,
     adapter: AdapterOption = None,
     endpoint: EndpointOption = None,
     api_key: KeyOption = None,
-    categories: Annotated[
-        str,
-        typer.Option("--categories", metavar="A,B", help="BFCL categories; default: all single-turn Python."),
-    ] = "",
+    prompt_mode: PromptOption = False,
+    data: DataOption = None,
+    categories: CategoriesOption = "",
     limit: LimitOption = None,
     refine: RefineOption = "off",
     max_tokens: TokensOption = 300,
+    samples: SamplesOption = 1,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = None,
     concurrency: ConcurrencyOption = 32,
     engine: EngineOption = "auto",
     max_model_len: ContextOption = 8192,
     engine_arg: EngineFlags = None,
 ) -> None:
-    """The Berkeley Function Calling Leaderboard, single-turn Python, judged as its own checker judges."""
+    """Tasks or a benchmark of your own."""
     from strop.agent.cli.parsing import names
-    from strop.tools.bfcl import CATEGORIES, load_suite
 
-    suite = load_suite(names(categories) or CATEGORIES, limit=limit)
-    asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg)
-    _run(asked, suite.cases, out, "bfcl", suite.version, max_tokens, concurrency)
+    suite = _suite_of(file, names(categories), limit, data)
+    asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode)
+    _run(asked, suite, out, max_tokens, samples, temperature, seed, concurrency)
 
 
 @app.command()
-def tasks(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Tasks with gold calls.")],
-    out: OutOption,
-    model: ModelArgument = DEFAULT_MODEL,
-    adapter: AdapterOption = None,
-    endpoint: EndpointOption = None,
-    api_key: KeyOption = None,
-    refine: RefineOption = "off",
-    max_tokens: TokensOption = 300,
-    concurrency: ConcurrencyOption = 32,
-    engine: EngineOption = "auto",
-    max_model_len: ContextOption = 8192,
-    engine_arg: EngineFlags = None,
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="Directory of the run to compare with.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="Directory of the run that is judged.")],
+    alpha: Annotated[
+        float, typer.Option("--alpha", min=0.0, max=1.0, help="p-values below it are a difference.")
+    ] = 0.05,
+    flips: Annotated[int, typer.Option("--flips", min=0, help="How many flips of each kind to list.")] = 20,
 ) -> None:
-    """Tasks of your own, in the form `strop collect` reads."""
-    from strop.agent.cli.parsing import read_tasks_aloud
-    from strop.tools.case import JudgedCase
-    from strop.tools.task import digest
+    """Is B different from A, task by task? Exit code 1 where it is significantly worse."""
+    from strop.agent.comparison import compare_runs
 
-    read = read_tasks_aloud(file)
-    cases = [JudgedCase(task) for task in read]
-    asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg)
-    _run(asked, cases, out, file.name, digest(read), max_tokens, concurrency)
+    report = compare_runs(before, after, alpha=alpha)
+    _show_comparison(report, flips)
+    raise typer.Exit(1 if report.regressed else 0)
+
+
+def _suite_of(file: Path, categories: tuple[str, ...], limit: int | None, data: Path | None) -> Suite:
+    from strop.agent.cli.parsing import read_tasks_aloud
+    from strop.tools.case import judged_suite
+    from strop.tools.suites import load_file
+
+    if file.suffix == ".py":
+        return load_file(file, categories, limit=limit, data=data)
+    tasks = [task for task in read_tasks_aloud(file) if not categories or task.category in categories]
+    return judged_suite(file.name, tasks, limit)
 
 
 def _run(
     asked: Asked,
-    cases: Sequence[Case],
+    suite: Suite,
     out: Path,
-    suite: str,
-    version: str,
     max_tokens: int,
+    samples: int,
+    temperature: float,
+    seed: int | None,
     concurrency: int,
 ) -> None:
     import asyncio
@@ -117,15 +188,14 @@ def _run(
     async def ask() -> Summary:
         async with opened_answerer(asked) as opened:
             return await run_bench(
-                cases,
+                suite,
                 opened.answerer,
                 out,
-                suite=suite,
-                version=version,
                 model=asked.label,
                 refine=asked.refine,
                 asked=opened.known_by,
-                sampling=Sampling(max_tokens=max_tokens),
+                sampling=Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
+                samples=samples,
                 concurrency=concurrency,
             )
 
@@ -136,14 +206,50 @@ def _show(summary: Summary, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    several = next((list(one.pass_at) for one in summary.categories.values() if one.pass_at), [])
+    heads = [f"{what}@{k}" for k in several[1:] for what in ("pass", "majority")]
     table = Table(
-        "category", "correct", "total", "accuracy", "95 % interval", title=f"{summary.suite}: {summary.model}"
-    )
-    for name, score in summary.categories.items():
-        low, high = score.interval
+        "category", "correct", "total", "accuracy", "95 % interval", *heads,
+        title=f"{summary.suite}: {summary.model}",
+    )  # fmt: skip
+    for name, one in summary.categories.items():
+        low, high = one.interval
+        more = [f"{values.get(k, 0.0):.1%}" for k in several[1:] for values in (one.pass_at, one.majority_at)]
+        score = one.score
         table.add_row(
-            name, str(score.correct), str(score.total), f"{score.accuracy:.1%}", f"{low:.1%} – {high:.1%}"
+            name,
+            str(score.correct),
+            str(score.total),
+            f"{score.accuracy:.1%}",
+            f"{low:.1%} – {high:.1%}",
+            *more,
         )
+    for overall in summary.overalls:
+        table.add_row(overall.name, "", "", f"{overall.accuracy:.1%}", "partial" if overall.partial else "")
     Console().print(table)
-    official = " and the official layout" if summary.suite == "bfcl" else ""
-    typer.echo(f"answers, summary{official} are in {out}")
+    official = ", the official layout" if summary.suite == "bfcl" else ""
+    typer.echo(f"answers, summary{official} and page.html are in {out}")
+
+
+def _show_comparison(report: Report, flips: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("category", "tasks", "before", "after", "difference", "gained", "lost", "p")
+    for line in report.lines:
+        paired = line.paired
+        table.add_row(
+            line.name, str(paired.total), str(paired.before), str(paired.after), f"{paired.difference:+.1%}",
+            str(len(paired.gained)), str(len(paired.lost)), f"{line.p_value:.3g}",
+        )  # fmt: skip
+    console = Console()
+    console.print(table)
+    for title, ids in (
+        ("right before, wrong now", report.all.lost),
+        ("wrong before, right now", report.all.gained),
+    ):
+        if ids and flips:
+            console.print(f"{title}: {', '.join(ids[:flips])}{' …' if len(ids) > flips else ''}")
+    for note in report.notes:
+        console.print(note)
+    console.print(report.verdict)

@@ -17,9 +17,9 @@ from strop.agent.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from strop.agent.bench import Case
     from strop.refine.assurance import Gate
     from strop.refine.calibrate import Point, Trial
+    from strop.tools.suite import Case
 
 
 def calibrate(
@@ -72,9 +72,9 @@ def calibrate(
 
 def _cases(tasks: str, limit: int | None) -> list[Case]:
     if tasks == "bfcl":
-        from strop.tools.bfcl import load_suite
+        from strop.tools.bfcl.suite import SINGLE_TURN, load_cases
 
-        return list(load_suite(limit=limit).cases)
+        return [case for category in SINGLE_TURN for case in load_cases(category)[:limit]]
     from strop.agent.cli.parsing import read_tasks_aloud
     from strop.tools.case import JudgedCase
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 
 from strop.agent.answer import Answer, Draft, Usage
-from strop.agent.bench import ANSWERS, SUMMARY, Summary, read_answers, run_bench
+from strop.agent.bench import SUMMARY, run_bench
 from strop.agent.engines.base import Sampling
+from strop.agent.rows import ANSWERS, read_answers
+from strop.agent.summary import Summary
 from strop.tools.errors import DataError, EngineError, RunError, UsageError
 from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.suite import Suite
 from strop.tools.task import Gold, Task
 from strop.tools.verdict import ErrorKind, Verdict
 
@@ -38,6 +42,9 @@ class ByName:
         if calls[0].name == self.task.id:
             return Verdict.right()
         return Verdict.wrong(ErrorKind.WRONG_NAME, calls[0].name)
+
+    def gold_lines(self) -> Sequence[str]:
+        return [self.task.id]
 
 
 def case(task_id: str, category: str = "simple") -> ByName:
@@ -83,8 +90,10 @@ CASES = [case(f"t{number}", "simple" if number < 6 else "multiple") for number i
 
 
 async def bench(answerer: Fixed, out: Path, cases: Sequence[ByName] = CASES, **options: Any) -> Summary:
-    options = {"suite": "own", "version": "1", "progress": False, **options}
-    return await run_bench(cases, answerer, out, **options)
+    suite, version = options.pop("suite", "own"), options.pop("version", "1")
+    sizes = Counter(each.task.category for each in cases)
+    own = Suite(suite, version, tuple(cases), sizes)
+    return await run_bench(own, answerer, out, **{"progress": False, **options})
 
 
 async def test_every_task_is_asked_once_judged_and_kept(tmp_path: Path) -> None:
@@ -100,11 +109,12 @@ async def test_every_task_is_asked_once_judged_and_kept(tmp_path: Path) -> None:
     assert rows[0]["usage"] == {"prompt_tokens": 2, "completion_tokens": 1, "cached_tokens": 1}
     written = json.loads((tmp_path / SUMMARY).read_text())
     assert written == summary.to_json()
-    assert written["categories"]["simple"] | {"interval": None} == {
-        "correct": 3, "total": 6, "accuracy": 0.5, "interval": None,
+    assert written["categories"]["simple"] | {"interval": None, "latency": None} == {
+        "correct": 3, "total": 6, "accuracy": 0.5, "interval": None, "errors": {"wrong_name": 3},
+        "latency": None,
     }  # fmt: skip
     assert written["usage"]["prompt_tokens"] == 20
-    assert "partial" not in written
+    assert written["overall"] == {}
 
 
 async def test_concurrency_is_kept_and_not_exceeded(tmp_path: Path) -> None:
@@ -127,7 +137,7 @@ async def test_an_engine_failure_keeps_what_came_before_and_the_next_run_goes_on
     second = Fixed(right)
     summary = await bench(second, tmp_path)
     assert set(second.asked) == {each.task.id for each in CASES} - set(kept)
-    assert sum(score.total for score in summary.categories.values()) == 10
+    assert sum(one.score.total for one in summary.categories.values()) == 10
     assert [row["id"] for row in read_answers(tmp_path)] == [each.task.id for each in CASES]
 
 
@@ -187,7 +197,7 @@ async def test_a_row_that_is_no_answer_is_named(tmp_path: Path) -> None:
 async def test_a_directory_grows_by_later_runs(tmp_path: Path) -> None:
     await bench(Fixed(right), tmp_path, CASES[6:])
     summary = await bench(Fixed(right), tmp_path, CASES[:6])
-    assert {name: score.total for name, score in summary.categories.items()} == {"simple": 6, "multiple": 4}
+    assert {name: one.score.total for name, one in summary.categories.items()} == {"simple": 6, "multiple": 4}
 
 
 async def test_bfcl_answers_come_out_in_the_official_layout(tmp_path: Path) -> None:
@@ -196,8 +206,7 @@ async def test_bfcl_answers_come_out_in_the_official_layout(tmp_path: Path) -> N
     def reply(task: Task) -> Answer:
         return right(task) if task.category == "simple_python" else said(text="No tool fits.")
 
-    summary = await bench(Fixed(reply), tmp_path, cases, suite="bfcl")
-    assert summary.to_json()["partial"] is True
+    await bench(Fixed(reply), tmp_path, cases, suite="bfcl")
     folder = tmp_path / "result" / "org_fixed"
     call = json.loads((folder / "non_live" / "BFCL_v4_simple_python_result.json").read_text())
     assert (call["id"], call["result"]) == ("simple_python_0", [{"simple_python_0": '{"x": 1}'}])
@@ -264,4 +273,29 @@ async def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     second = Fixed(right)
     summary = await bench(second, tmp_path)
     assert sorted(second.asked + kept) == [each.task.id for each in CASES]
-    assert sum(score.correct for score in summary.categories.values()) == len(CASES)
+    assert sum(one.score.correct for one in summary.categories.values()) == len(CASES)
+
+
+async def test_several_samples_have_seeds_of_their_own_and_say_what_they_are_worth(tmp_path: Path) -> None:
+    seeds: list[int | None] = []
+
+    class Sampled(Fixed):
+        async def answer(self, task: Task, sampling: Sampling) -> Answer:
+            seeds.append(sampling.seed)
+            number = (sampling.seed or 0) - 7
+            # t0 is right always, t1 in one of four, t2 never.
+            chance = {"t0": 4, "t1": 1, "t2": 0}[task.id]
+            return said(task.id if number < chance else "other")
+
+    options: dict[str, Any] = {"samples": 4, "sampling": Sampling(temperature=1.0, seed=7), "concurrency": 1}
+    summary = await bench(Sampled(right), tmp_path, CASES[:3], **options)
+    assert seeds == [7, 8, 9, 10] * 3
+    one = summary.categories["simple"]
+    assert (one.score.correct, one.score.total, one.tasks) == (5, 12, 3)
+    assert one.pass_at == pytest.approx({1: 5 / 12, 2: 0.5, 4: 2 / 3})
+    assert one.majority_at == pytest.approx({1: 2 / 3, 2: 2 / 3, 4: 1 / 3})
+    again = Sampled(right)
+    assert await bench(again, tmp_path, CASES[:3], **options) == summary
+    assert again.asked == []
+    with pytest.raises(UsageError, match="temperature above 0"):
+        await bench(Fixed(right), tmp_path / "greedy", samples=2)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.compare import compare, mcnemar, wilson
+from strop.agent.compare import compare, mcnemar
+from strop.tools.share import wilson
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 
 from strop.agent.answer import Answerer
-from strop.agent.bench import Summary, read_answers, run_bench
+from strop.agent.bench import run_bench
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
 from strop.agent.remote import RemoteChat
+from strop.agent.rows import read_answers
 from strop.agent.server.app import create_app
 from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import running
 from strop.agent.server.served import Served
-from strop.tools.bfcl import BfclSuite, load_suite
+from strop.agent.summary import Summary
+from strop.tools.bfcl import load_suite
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
+from strop.tools.suite import Suite
 
 ORDER = {
     "name": "shop.order",
@@ -61,7 +64,7 @@ def rows(category: str, questions: dict[str, list[dict[str, Any]]]) -> tuple[lis
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> BfclSuite:
+def suite(tmp_path: Path) -> Suite:
     one = {"shop.order": {"item": ["cup"], "count": ["", 1]}}
     two = {"shop.order": {"item": ["cup"], "count": [2]}}
     saucer = {"shop.order": {"item": ["saucer"], "count": ["", 1]}}
@@ -78,10 +81,9 @@ def suite(tmp_path: Path) -> BfclSuite:
     return load_suite(["simple_python", "parallel", "irrelevance"], data=tmp_path)
 
 
-async def bench(suite: BfclSuite, answerer: Answerer, out: Path) -> Summary:
+async def bench(suite: Suite, answerer: Answerer, out: Path) -> Summary:
     return await run_bench(
-        suite.cases, answerer, out, suite="bfcl", version=suite.version,
-        sampling=Sampling(max_tokens=300), progress=False,
+        suite, answerer, out, sampling=Sampling(max_tokens=300), progress=False,
     )  # fmt: skip
 
 
@@ -89,9 +91,7 @@ def policy(*, context_length: int = 65536) -> Policy:
     return Policy(ScriptedEngine(SAID, context_length=context_length), ScriptedTemplate(), name="scripted")
 
 
-async def test_a_policy_and_a_server_around_it_get_the_same_verdicts(
-    suite: BfclSuite, tmp_path: Path
-) -> None:
+async def test_a_policy_and_a_server_around_it_get_the_same_verdicts(suite: Suite, tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     here = await bench(suite, policy(), inside)
 
@@ -116,9 +116,7 @@ async def test_a_policy_and_a_server_around_it_get_the_same_verdicts(
     assert len(results) == 3
 
 
-async def test_a_task_that_does_not_fit_is_wrong_and_the_others_go_on(
-    suite: BfclSuite, tmp_path: Path
-) -> None:
+async def test_a_task_that_does_not_fit_is_wrong_and_the_others_go_on(suite: Suite, tmp_path: Path) -> None:
     answers = policy()
     lengths = {case.task.id: len(answers.prompt_ids(case.task)) for case in suite.cases}
     longest = max(lengths, key=lambda task_id: lengths[task_id])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.tools.bfcl.checker import Fault, check, check_relevance, standardise, verdict_of
+from strop.tools.bfcl.checker import check, check_relevance, standardise
+from strop.tools.bfcl.fault import Fault
 from strop.tools.spec import ToolCall
 from strop.tools.verdict import ErrorKind
 
@@ -95,9 +96,8 @@ def test_a_call(call: ToolCall, error: str | None, kind: ErrorKind | None) -> No
     functions = [document("f", ("x",), x="integer", y="integer", w="integer")]
     fault = check("simple_python", functions, [call], [GOLD])
     assert (fault and fault.error_type) == (error and f"simple_function_checker:{error}")
-    verdict = verdict_of(fault, [call], 1)
-    assert verdict.error == kind
-    assert error is None or f"[simple_function_checker:{error}]" in verdict.detail
+    assert (fault and fault.kind()) == kind
+    assert fault is None or f"[simple_function_checker:{error}]" in fault.verdict().detail
 
 
 def test_an_argument_the_gold_gives_may_not_be_left_out() -> None:
@@ -113,7 +113,7 @@ def test_the_number_of_calls(category: str, count: int, kind: ErrorKind) -> None
     fault = check(category, [document("f", x="integer")], calls, [{"f": {"x": [1]}}])
     assert fault is not None
     assert fault.error_type.endswith(":wrong_count")
-    assert verdict_of(fault, calls, 1).error is kind
+    assert fault.kind(too_few=count < 1) is kind
 
 
 FUNCTIONS = [document("f", x="integer"), document("g", x="string")]
@@ -138,7 +138,7 @@ def test_several_calls_of_which_one_fits_nothing() -> None:
         "simple_function_checker:wrong_func_name",
         "type_error:simple",
     ]
-    assert verdict_of(fault, calls, 3).error is ErrorKind.WRONG_TYPE
+    assert fault.kind() is ErrorKind.WRONG_TYPE
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,8 @@ def test_several_calls_of_which_one_fits_nothing() -> None:
     ],
 )
 def test_relevance(category: str, calls: list[ToolCall], error: ErrorKind | None) -> None:
-    assert verdict_of(check_relevance(category, calls), calls, 1).error == error
+    fault = check_relevance(category, calls)
+    assert (fault and fault.kind()) == error
 
 
 @given(st.text())
@@ -160,6 +161,4 @@ def test_standard_strings_are_stable(text: str) -> None:
 
 
 def test_every_fault_has_words() -> None:
-    assert (
-        verdict_of(Fault("dict_checker:unclear", "x", "why"), RIGHT, 1).detail == "why [dict_checker:unclear]"
-    )
+    assert Fault("dict_checker:unclear", "x", "why").verdict().detail == "why [dict_checker:unclear]"

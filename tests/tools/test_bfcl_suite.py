@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from strop.tools.bfcl import CATEGORIES, find_data, load_suite
+from strop.tools.bfcl import CATEGORIES, BfclCase, find_data, load_suite
 from strop.tools.bfcl.results import write_results
-from strop.tools.bfcl.schema import json_schema
+from strop.tools.bfcl.schema import json_schema, tool_of
+from strop.tools.bfcl.suite import LIVE, SINGLE_TURN, resolve
 from strop.tools.errors import DataError, UsageError
 from strop.tools.spec import ToolCall
+from strop.tools.suite import Suite
 from strop.tools.verdict import ErrorKind
 
 needs_data = pytest.mark.skipif(
@@ -59,6 +61,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def single(suite: Suite, place: int = 0) -> BfclCase:
+    case = suite.cases[place]
+    assert isinstance(case, BfclCase)
+    return case
+
+
 def test_entries_become_tasks(data: Path) -> None:
     suite = load_suite(["irrelevance", "simple_python"], limit=2, data=data)
     assert [case.task.id for case in suite.cases] == ["simple_python_0", "simple_python_1", "irrelevance_0"]
@@ -67,8 +75,8 @@ def test_entries_become_tasks(data: Path) -> None:
     assert task.messages == ({"role": "user", "content": "Two cups."},)
     assert task.gold is not None
     assert task.gold.calls == (ToolCall("shop.order", {"item": "cup", "count": 2, "to": {"zip": 1}}),)
-    assert suite.cases[0].score(task.gold.calls).correct
-    assert suite.cases[2].score(()).correct
+    assert single(suite, 0).score(task.gold.calls).correct
+    assert single(suite, 2).score(()).correct
 
 
 def test_types_become_json_schema_at_every_depth(data: Path) -> None:
@@ -87,14 +95,30 @@ def test_types_become_json_schema_at_every_depth(data: Path) -> None:
     assert json_schema({}) == {"type": "string"}
 
 
+def test_arguments_in_java_are_strings_that_say_what_of() -> None:
+    function = {
+        "name": "f", "description": "Does it.",
+        "parameters": {"type": "dict", "required": ["x"], "properties": {
+            "x": {"type": "ArrayList", "items": {"type": "String"}, "description": "Names."},
+            "y": {"type": "any"},
+        }},
+    }  # fmt: skip
+    tool = tool_of(function, "java")
+    assert tool.required == ("x",)
+    assert tool.properties == {
+        "x": {"type": "string", "description": "Names. (Java source text: ArrayList of String.)"},
+        "y": {"type": "string", "description": "(Java source text: any value.)"},
+    }
+
+
 def test_prose_and_what_cannot_be_read_are_wrong_in_different_ways(data: Path) -> None:
-    case = load_suite(["simple_python"], data=data).cases[0]
+    case = single(load_suite(["simple_python"], data=data))
     assert case.score((), "Which cup?").error is ErrorKind.MISSING_CALL
     assert case.score((), None).error is ErrorKind.MISSING_CALL
     unreadable = case.score((), '{"name": ', "cut off")
     assert unreadable.error is ErrorKind.UNPARSABLE
     assert "ast_decoder:decoder_failed" in unreadable.detail
-    assert load_suite(["irrelevance"], data=data).cases[0].score((), '{"name": ', "cut off").correct
+    assert single(load_suite(["irrelevance"], data=data)).score((), '{"name": ', "cut off").correct
 
 
 def test_the_version_is_the_datas_and_no_choice_of_categories(data: Path) -> None:
@@ -147,17 +171,26 @@ def test_results_are_filed_by_group(tmp_path: Path) -> None:
 def test_the_installed_data_are_whole() -> None:
     suite = load_suite(data=find_data())
     assert list(suite.sizes) == list(CATEGORIES)
-    assert sum(suite.sizes.values()) == len(suite.cases) == 3491
-    assert len({case.task.id for case in suite.cases}) == 3491
+    assert sum(suite.sizes.values()) == len(suite.cases) == 4441
+    assert len({case.task.id for case in suite.cases}) == 4441
     wrong = [
         case.task.id for case in suite.cases
-        if case.task.gold is not None and not case.score(case.task.gold.calls).correct
+        if isinstance(case, BfclCase) and case.task.gold and not case.score(case.task.gold.calls).correct
     ]  # fmt: skip
     # Their allowed answers contradict their own function documents: no answer satisfies the official checker.
     assert wrong == [
-        "parallel_multiple_12", "parallel_multiple_26", "live_simple_106-63-0", "live_simple_112-68-0",
-        "live_multiple_862-181-3", "live_multiple_964-207-0",
+        "simple_java_36", "simple_java_65", "parallel_multiple_12", "parallel_multiple_26",
+        "live_simple_106-63-0", "live_simple_112-68-0", "live_multiple_862-181-3", "live_multiple_964-207-0",
     ]  # fmt: skip
+
+
+def test_groups_stand_for_their_categories_and_what_is_elsewhere_says_why(data: Path) -> None:
+    assert resolve(["live", "simple_java"]) == {*LIVE, "simple_java"}
+    assert resolve(["all"]) == set(CATEGORIES)
+    with pytest.raises(UsageError, match=r"web_search_base.*over the internet"):
+        load_suite(["web_search_base"], data=data)
+    with pytest.raises(UsageError, match=r"memory_kv.*FAISS"):
+        load_suite(["memory_kv"], data=data)
 
 
 def agreement() -> ModuleType:
@@ -176,9 +209,9 @@ def agreement() -> ModuleType:
 @needs_data
 def test_verdicts_and_reasons_equal_the_official_checkers_on_a_sample() -> None:
     script = agreement()
-    suite = load_suite()
+    suite = load_suite(["single_turn"])
     tally = script.compare(suite.cases[::7], script.load_official(), seed=1, every=40)
     assert tally.differences == []
     assert sum(tally.answers.values()) > 1500
-    assert len(tally.answers) == len(CATEGORIES)
+    assert len(tally.answers) == len(SINGLE_TURN)
     assert len(tally.verdicts) > 12

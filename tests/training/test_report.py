@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.compare import Share, wilson
 from strop.tools.errors import UsageError
 from strop.tools.files import read_jsonl, write_json, write_jsonl
+from strop.tools.share import Share, wilson
 from strop.training.charts import accuracy_chart, curve
 from strop.training.config import RoundConfig, TasksTable
 from strop.training.report import heat_rows, pick_examples, render_report, to_toml

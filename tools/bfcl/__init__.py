@@ -1,6 +1,20 @@
-"""The Berkeley Function Calling Leaderboard: its single-turn Python tasks and their checker."""
+"""The Berkeley Function Calling Leaderboard: its tasks, single-turn and multi-turn, and their checkers."""
 
-from strop.tools.bfcl.checker import Fault, check
-from strop.tools.bfcl.suite import CATEGORIES, BfclCase, BfclSuite, find_data, load_suite
+from strop.tools.bfcl.checker import check
+from strop.tools.bfcl.episodes import MULTI_TURN, BfclEpisode
+from strop.tools.bfcl.fault import Fault
+from strop.tools.bfcl.files import find_data
+from strop.tools.bfcl.suite import CATEGORIES, GROUPS, SINGLE_TURN, BfclCase, load_suite
 
-__all__ = ["CATEGORIES", "BfclCase", "BfclSuite", "Fault", "check", "find_data", "load_suite"]
+__all__ = [
+    "CATEGORIES",
+    "GROUPS",
+    "MULTI_TURN",
+    "SINGLE_TURN",
+    "BfclCase",
+    "BfclEpisode",
+    "Fault",
+    "check",
+    "find_data",
+    "load_suite",
+]

@@ -1,4 +1,4 @@
-"""Right or wrong, as the Berkeley Function Calling Leaderboard has it for Python.
+"""Right or wrong, as the Berkeley Function Calling Leaderboard has it for single turns.
 
 Every verdict equals that of the official ``ast_checker`` (bfcl-eval 2026.3.23), its odd corners included;
 `benchmarks/bfcl_agreement.py` shows it. Its rules, in short:
@@ -12,19 +12,20 @@ Every verdict equals that of the official ``ast_checker`` (bfcl-eval 2026.3.23),
 - Several calls match in any order, each gold call taking the first answer that fits.
 
 Where the official checker would raise (a list item that is no dictionary, an integer too long for a float)
-the verdict here is wrong type or value. Java and JavaScript, whose answers arrive as source text, are not
-covered.
+the verdict here is wrong type or value. In Java and JavaScript every argument is source text, read by
+`strop.tools.bfcl.literals` before it is compared.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from strop.tools.bfcl.fault import Fault
+from strop.tools.bfcl.literals import JAVA_TYPES, JAVASCRIPT_TYPES, java_value, javascript_value
 from strop.tools.spec import ToolCall
-from strop.tools.verdict import ErrorKind, Verdict
+from strop.tools.verdict import ErrorKind
 
 PYTHON_TYPES: Mapping[str, type] = {
     "string": str,
@@ -42,18 +43,19 @@ NOISE = re.compile(r"[ ,./\-_*^]")
 """Characters that do not count when strings are compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The first thing the checker finds wrong."""
+LISTS: Mapping[str, frozenset[str]] = {
+    "python": frozenset({"array", "tuple"}),
+    "java": frozenset({"Array", "ArrayList"}),
+    "javascript": frozenset({"array"}),
+}
+"""Documented types whose items have a documented type, too."""
 
-    error_type: str
-    """The official name of what is wrong, such as ``value_error:string``."""
-    subject: str
-    """The function, argument or dictionary key it is about; for several calls, the gold call's index."""
-    detail: str
-    """One sentence for a person."""
-    candidates: tuple[Fault, ...] = ()
-    """Where no call fits a gold call: why each of those still unmatched does not, in order."""
+_TYPES = {"python": PYTHON_TYPES, "java": JAVA_TYPES, "javascript": JAVASCRIPT_TYPES}
+
+
+def language_of(category: str) -> str:
+    """``python``, ``java`` or ``javascript``."""
+    return next((name for name in ("javascript", "java") if name in category), "python")
 
 
 def check(
@@ -71,7 +73,8 @@ def check(
     rule = "multiple_function_checker" if "multiple" in category else "simple_function_checker"
     if len(calls) != 1:
         return _wrong_count(rule, calls, possible)
-    return _check_call(_document(functions, possible[0]), calls[0], _allowed(possible[0]))
+    document = _document(functions, possible[0])
+    return _check_call(document, calls[0], _allowed(possible[0]), language_of(category))
 
 
 def check_relevance(category: str, calls: Sequence[ToolCall]) -> Fault | None:
@@ -79,36 +82,6 @@ def check_relevance(category: str, calls: Sequence[ToolCall]) -> Fault | None:
     if "irrelevance" in category:
         return Fault("irrelevance_error:decoder_success", "", "called where no tool fits") if calls else None
     return None if calls else Fault("relevance_error:decoder_failed", "", "no call where a tool fits")
-
-
-def verdict_of(fault: Fault | None, calls: Sequence[ToolCall], wanted: int) -> Verdict:
-    """The fault in Strop's words, with the official error type at the end of the detail."""
-    if fault is None:
-        return Verdict.right()
-    return Verdict.wrong(_kind(fault, len(calls) < wanted), f"{fault.detail} [{fault.error_type}]")
-
-
-_KINDS = {
-    "irrelevance_error:decoder_success": ErrorKind.SHOULD_NOT_CALL,
-    "relevance_error:decoder_failed": ErrorKind.MISSING_CALL,
-    "ast_decoder:decoder_failed": ErrorKind.MISSING_CALL,
-    "simple_function_checker:wrong_func_name": ErrorKind.WRONG_NAME,
-    "simple_function_checker:missing_required": ErrorKind.MISSING_ARGUMENT,
-    "simple_function_checker:missing_optional": ErrorKind.MISSING_ARGUMENT,
-    "simple_function_checker:unexpected_param": ErrorKind.UNEXPECTED_ARGUMENT,
-}
-
-
-def _kind(fault: Fault, too_few: bool) -> ErrorKind:
-    if fault.candidates:
-        # The candidate that got furthest through the checks says what was nearly right.
-        order = list(ErrorKind)
-        return max((_kind(candidate, too_few) for candidate in fault.candidates), key=order.index)
-    if fault.error_type.endswith(":wrong_count"):
-        return ErrorKind.MISSING_CALL if too_few else ErrorKind.EXTRA_CALL
-    if fault.error_type.startswith("type_error:"):
-        return ErrorKind.WRONG_TYPE
-    return _KINDS.get(fault.error_type, ErrorKind.WRONG_VALUE)
 
 
 def _document(functions: Sequence[Mapping[str, Any]], gold: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -140,14 +113,17 @@ def _check_any_order(
                 break
             faults.append(fault)
         else:
-            nearest = max(faults, key=lambda fault: list(ErrorKind).index(_kind(fault, False)))
+            nearest = max(faults, key=lambda fault: list(ErrorKind).index(fault.kind()))
             detail = f"no call fits gold call {index + 1} ({next(iter(gold))}); nearest: {nearest.detail}"
             return Fault(f"{rule}:cannot_find_match", str(index), detail, tuple(faults))
     return None
 
 
 def _check_call(
-    document: Mapping[str, Any], call: ToolCall, allowed: Mapping[str, Sequence[Any]]
+    document: Mapping[str, Any],
+    call: ToolCall,
+    allowed: Mapping[str, Sequence[Any]],
+    language: str = "python",
 ) -> Fault | None:
     rule = "simple_function_checker"
     name, schemas = document["name"], document["parameters"]["properties"]
@@ -159,7 +135,7 @@ def _check_call(
     for argument, value in call.arguments.items():
         if argument not in schemas or argument not in allowed:
             return Fault(f"{rule}:unexpected_param", argument, f"argument {argument!r} is not expected")
-        fault = _check_argument(argument, value, schemas[argument], allowed[argument])
+        fault = _check_argument(argument, value, schemas[argument], allowed[argument], language)
         if fault is not None:
             return fault
     for argument, values in allowed.items():
@@ -168,19 +144,27 @@ def _check_call(
     return None
 
 
-def _check_argument(name: str, value: Any, schema: Mapping[str, Any], allowed: Sequence[Any]) -> Fault | None:
-    documented = schema["type"]
-    expected, inner = PYTHON_TYPES[documented], None
-    if expected is list:
-        inner = PYTHON_TYPES[schema["items"]["type"]]
-    if documented == "tuple" and type(value) is tuple:
+def _check_argument(
+    name: str, value: Any, schema: Mapping[str, Any], allowed: Sequence[Any], language: str
+) -> Fault | None:
+    documented, types = schema["type"], _TYPES[language]
+    expected, inner = types[documented], None
+    items = schema["items"]["type"] if documented in LISTS[language] else None
+    if items is not None:
+        inner = types[items]
+    if language != "python":
+        if type(value) is not str:
+            rule = "type_error:java" if language == "java" else "type_error:js"
+            return Fault(rule, name, f"argument {name!r} is {value!r}, not {documented} source text")
+        value = (java_value if language == "java" else javascript_value)(value, documented, items)
+    elif documented == "tuple" and type(value) is tuple:
         value = list(value)
-    if documented == "float" and type(value) is int:
+    elif documented == "float" and type(value) is int:
         try:
             value = float(value)
         except OverflowError:
             return _not_among(name, value, allowed, "value_error:others")
-    fault = _check_type(name, value, documented, inner, allowed)
+    fault = _check_type(name, value, documented, expected, inner, allowed)
     if fault is not None:
         return fault
     stand_in = _stand_in(allowed)
@@ -198,9 +182,8 @@ def _stand_in(allowed: Sequence[Any]) -> type | None:
 
 
 def _check_type(
-    name: str, value: Any, documented: str, inner: type | None, allowed: Sequence[Any]
+    name: str, value: Any, documented: str, expected: type, inner: type | None, allowed: Sequence[Any]
 ) -> Fault | None:
-    expected = PYTHON_TYPES[documented]
     right = type(value) is expected
     if right and (inner is None or _items_fit(value, inner, allowed)):
         return None

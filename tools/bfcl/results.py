@@ -2,9 +2,11 @@
 
     result/<model>/non_live/BFCL_v4_simple_python_result.json
     result/<model>/live/BFCL_v4_live_simple_result.json
+    result/<model>/multi_turn/BFCL_v4_multi_turn_base_result.json
 
 One JSON object a line: the id, the ``result`` (for calls, a list of ``{name: arguments as JSON text}``, the
-form of a model with native function calling; else the text), and what it cost.
+form of a model with native function calling; else the text; of a multi-turn task one such for each step of
+each turn), and what it cost.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from strop.tools.bfcl.suite import PREFIX
+from strop.tools.bfcl.files import PREFIX
 from strop.tools.files import json_text, write_jsonl
 
 
@@ -25,17 +27,22 @@ def write_results(out: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> N
     # The official writer, too, keeps model names with slashes out of the directory tree.
     folder = out / "result" / model.replace("/", "_")
     for category, answers in by_category.items():
-        group = "live" if "live" in category else "non_live"
+        group = next((name for name in ("multi_turn", "live") if name in category), "non_live")
         path = folder / group / f"{PREFIX}_{category}_result.json"
         write_jsonl(path, [_entry(row) for row in answers])
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    calls = [{call["name"]: json_text(call["arguments"])} for call in row["calls"]]
+    turns = [[_result(step) for step in turn] for turn in row["turns"]] if "turns" in row else None
     return {
         "id": row["id"],
-        "result": calls or row["content"] or "",
+        "result": _result(row) if turns is None else turns,
         "input_token_count": row["usage"]["prompt_tokens"],
         "output_token_count": row["usage"]["completion_tokens"],
         "latency": row["seconds"],
     }
+
+
+def _result(step: Mapping[str, Any]) -> Any:
+    calls = [{call["name"]: json_text(call["arguments"])} for call in step["calls"]]
+    return calls or step["content"] or ""

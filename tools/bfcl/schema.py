@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from strop.tools.files import json_text
 from strop.tools.spec import ToolSpec
 
 JSON_TYPES: Mapping[str, str] = {
@@ -35,6 +36,34 @@ def json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def tool_of(function: Mapping[str, Any]) -> ToolSpec:
-    """A BFCL function document (``name``, ``description``, ``parameters``) as a tool; dots in names stay."""
-    return ToolSpec(function["name"], function.get("description", ""), json_schema(function["parameters"]))
+def tool_of(function: Mapping[str, Any], language: str = "python") -> ToolSpec:
+    """A BFCL function document (``name``, ``description``, ``parameters``) as a tool; dots in names stay.
+
+    In ``java`` and ``javascript`` every argument is a string that holds source text, and its description says
+    what of.
+    """
+    if language == "python":
+        return ToolSpec(
+            function["name"], function.get("description", ""), json_schema(function["parameters"])
+        )
+    named = _LANGUAGES[language]
+    properties = {
+        name: _source_schema(document, named)
+        for name, document in function["parameters"]["properties"].items()
+    }
+    parameters = {**function["parameters"], "type": "object", "properties": properties}
+    description = f"{function.get('description', '')} (A {named} function.)"
+    return ToolSpec(function["name"], description, parameters)
+
+
+_LANGUAGES = {"java": "Java", "javascript": "JavaScript"}
+
+
+def _source_schema(document: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """A string that holds a literal or an expression of the documented type."""
+    kind = document.get("type", "any")
+    items = document.get("items", {}).get("type")
+    what = "any value" if kind == "any" else f"{kind} of {items}" if items else kind
+    fields = f" with {json_text(document['properties'])}" if document.get("properties") else ""
+    told = f"{document.get('description', '')} ({language} source text: {what}{fields}.)".strip()
+    return {"type": "string", "description": told}

@@ -1,33 +1,43 @@
 """BFCL's tasks, read from the files of the installed ``bfcl-eval`` distribution.
 
-Covered are the single-turn categories whose answers are Python calls. The package itself is never imported:
-it pulls every vendor's SDK. Its data stay where they are; nothing of them is part of Strop.
+Covered is every category that needs no network and no further package: single turns in Python, Java and
+JavaScript, and the multi-turn ones. Web search needs a search service's key and the open internet, so that no
+two runs of it see the same; its answers are not asked for here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from strop.tools.bfcl.checker import Fault, check, check_relevance, verdict_of
+from strop.tools.bfcl.checker import check, check_relevance, language_of
+from strop.tools.bfcl.episodes import MULTI_TURN, load_episodes
+from strop.tools.bfcl.fault import Fault
+from strop.tools.bfcl.files import answers_of, find_data, question_file, rows_of, version_of
+from strop.tools.bfcl.gold import gold_calls
+from strop.tools.bfcl.overall import overalls
 from strop.tools.bfcl.schema import tool_of
-from strop.tools.errors import DataError, UsageError
-from strop.tools.files import read_jsonl
+from strop.tools.bfcl.simulators import Simulators
+from strop.tools.episode import Episode
+from strop.tools.errors import UsageError
+from strop.tools.files import json_text
 from strop.tools.spec import ToolCall
+from strop.tools.suite import Case, Suite
 from strop.tools.task import Gold, Task
 from strop.tools.verdict import ErrorKind, Verdict
 
-CATEGORIES: tuple[str, ...] = (
+NON_LIVE: tuple[str, ...] = (
     "simple_python",
+    "simple_java",
+    "simple_javascript",
     "multiple",
     "parallel",
     "parallel_multiple",
     "irrelevance",
+)
+LIVE: tuple[str, ...] = (
     "live_simple",
     "live_multiple",
     "live_parallel",
@@ -35,12 +45,26 @@ CATEGORIES: tuple[str, ...] = (
     "live_irrelevance",
     "live_relevance",
 )
+SINGLE_TURN = NON_LIVE + LIVE
+CATEGORIES = SINGLE_TURN + MULTI_TURN
 """The categories there are, in the order they are run and reported."""
 
-PREFIX = "BFCL_v4"
-"""What every official file name starts with."""
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "all": CATEGORIES,
+    "single_turn": SINGLE_TURN,
+    "multi_turn": MULTI_TURN,
+    "non_live": NON_LIVE,
+    "live": LIVE,
+    "python": tuple(name for name in SINGLE_TURN if language_of(name) == "python"),
+}
+"""Names for several categories, as the official command has them."""
 
-INSTALL = "pip install --no-deps bfcl-eval==2026.3.23"
+ELSEWHERE: Mapping[str, str] = {
+    "web_search": "web search asks a search service over the internet, with a key: run it with bfcl-eval",
+    "memory": "the memory categories need bfcl-eval's own environment (BM25, FAISS, sentence-transformers): "
+    "run them with bfcl-eval",
+}
+"""Why some official categories are not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,146 +93,84 @@ class BfclCase:
         self, calls: Sequence[ToolCall], content: str | None = None, problem: str | None = None
     ) -> Verdict:
         """The official verdict. `problem` says that `content` looks like a call that could not be read."""
-        wanted = max(len(self.possible), 1)
-        verdict = verdict_of(self.fault(calls, content), calls, wanted)
-        if not verdict.correct and not calls and problem is not None:
+        fault = self.fault(calls, content)
+        if fault is None:
+            return Verdict.right()
+        if not calls and problem is not None:
             return Verdict.wrong(ErrorKind.UNPARSABLE, f"{problem} [ast_decoder:decoder_failed]")
-        return verdict
+        return fault.verdict(too_few=len(calls) < max(len(self.possible), 1))
 
-
-@dataclass(frozen=True, slots=True)
-class BfclSuite:
-    """Tasks of some categories."""
-
-    version: str
-    """``BFCL_v4`` and a digest of the data, chosen categories or not; equal exactly for equal data."""
-    cases: tuple[BfclCase, ...]
-    """In the order of `CATEGORIES`, and within one in the order of its file."""
-    sizes: Mapping[str, int]
-    """Tasks each category has in all, whatever the limit."""
+    def gold_lines(self) -> Sequence[str]:
+        """The allowed values of every argument; ``""`` among them means that it may be left out."""
+        if self.task.gold is None:
+            return ["any call"]
+        written = [
+            f"{name}({', '.join(f'{key}: {json_text(values)}' for key, values in allowed.items())})"
+            for gold in self.possible
+            for name, allowed in gold.items()
+        ]
+        return written or ["no call"]
 
 
 def load_suite(
-    categories: Sequence[str] = CATEGORIES, *, limit: int | None = None, data: Path | None = None
-) -> BfclSuite:
-    """The first `limit` tasks of each category.
+    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
+) -> Suite:
+    """The first `limit` tasks of each category (of all, where none is named); `GROUPS` may be named, too.
 
     Read from `data`, else the directory named by $STROP_BFCL_DATA, else the installed ``bfcl-eval``.
     Raises UsageError for an unknown category, DataError where a file is missing or malformed.
     """
-    unknown = [name for name in categories if name not in CATEGORIES]
-    if unknown:
-        raise UsageError(f"no BFCL category {unknown[0]!r}; there are {', '.join(CATEGORIES)}")
+    wanted = resolve(categories or CATEGORIES)
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 task a category, got {limit}")
     directory = data or find_data()
-    cases: list[BfclCase] = []
+    simulators = Simulators()
+    cases: list[Case | Episode] = []
     sizes: dict[str, int] = {}
-    for category in (name for name in CATEGORIES if name in categories):
-        found = _load_category(directory, category)
+    for category in (name for name in CATEGORIES if name in wanted):
+        if category in MULTI_TURN:
+            found: Sequence[Case | Episode] = load_episodes(directory, category, simulators)
+        else:
+            found = load_cases(category, directory)
         sizes[category] = len(found)
         cases += found[:limit]
-    return BfclSuite(_version(directory), tuple(cases), sizes)
+    return Suite("bfcl", version_of(directory, CATEGORIES), tuple(cases), sizes, overalls)
 
 
-def find_data() -> Path:
-    """The directory that holds ``BFCL_v4_*.json``. Raises DataError that says how to get it."""
-    named = os.environ.get("STROP_BFCL_DATA")
-    if named:
-        return Path(named)
-    try:
-        return Path(str(metadata.distribution("bfcl-eval").locate_file("bfcl_eval/data")))
-    except metadata.PackageNotFoundError:
-        message = f"the BFCL data are not installed: {INSTALL} (or name their directory in STROP_BFCL_DATA)"
-        raise DataError(message) from None
+def resolve(names: Sequence[str]) -> frozenset[str]:
+    """The categories that these names of categories and groups stand for. Raises UsageError."""
+    found: set[str] = set()
+    for name in names:
+        elsewhere = next((why for prefix, why in ELSEWHERE.items() if name.startswith(prefix)), None)
+        if elsewhere is not None:
+            raise UsageError(f"BFCL category {name!r}: {elsewhere}")
+        if name not in CATEGORIES and name not in GROUPS:
+            known = ", ".join((*CATEGORIES, *GROUPS))
+            raise UsageError(f"no BFCL category {name!r}; there are {known}")
+        found.update(GROUPS.get(name, (name,)))
+    return frozenset(found)
 
 
-def _files(directory: Path, category: str) -> tuple[Path, Path]:
-    """Questions and answers of a category; the second is not there for relevance and irrelevance."""
-    name = f"{PREFIX}_{category}.json"
-    return directory / name, directory / "possible_answer" / name
-
-
-def _version(directory: Path) -> str:
-    """Of all categories' files, so that it does not depend on which are asked for."""
-    digest = hashlib.sha256()
-    for path in (path for category in CATEGORIES for path in _files(directory, category)):
-        if path.is_file():
-            digest.update(path.read_bytes())
-    return f"{PREFIX} {digest.hexdigest()[:12]}"
-
-
-def _load_category(directory: Path, category: str) -> list[BfclCase]:
-    question_file, path = _files(directory, category)
-    questions = _rows(question_file, "id", "question", "function")
+def load_cases(category: str, data: Path | None = None) -> list[BfclCase]:
+    """The tasks of one single-turn category, in their file's order. Raises DataError."""
+    directory = data or find_data()
+    questions = rows_of(question_file(directory, category), "id", "question", "function")
     if "relevance" in category:
         return [_case(category, row, ()) for row in questions]
-    answers = {row["id"]: row["ground_truth"] for row in _rows(path, "id", "ground_truth")}
-    missing = [row["id"] for row in questions if row["id"] not in answers]
-    if missing:
-        raise DataError(f"no answer to {missing[0]!r}", path=path)
-    return [_case(category, row, tuple(answers[row["id"]])) for row in questions]
-
-
-def _rows(path: Path, *wanted: str) -> list[dict[str, Any]]:
-    """Rows of a file, each with the fields `wanted`."""
-    if not path.is_file():
-        raise DataError(f"no such BFCL file; get it with: {INSTALL}", path=path)
-    rows, bad = read_jsonl(path)
-    if bad:
-        raise DataError(bad[0].reason, path=path, line=bad[0].line)
-    for line, row in rows:
-        missing = [name for name in wanted if name not in row]
-        if missing:
-            raise DataError(f"no {missing[0]!r}; is this BFCL v4?", path=path, line=line)
-    return [row for _, row in rows]
+    answers = answers_of(directory, category, questions)
+    return [_case(category, row, tuple(answer)) for row, answer in zip(questions, answers, strict=True)]
 
 
 def _case(category: str, row: Mapping[str, Any], possible: tuple[Mapping[str, Any], ...]) -> BfclCase:
     functions = tuple(row["function"])
-    gold = None if category == "live_relevance" else Gold(gold_calls(functions, possible))
+    language = language_of(category)
+    gold = None if category == "live_relevance" else Gold(gold_calls(functions, possible, language))
     task = Task(
         id=row["id"],
         messages=tuple(row["question"][0]),
-        tools=tuple(tool_of(function) for function in functions),
+        tools=tuple(tool_of(function, language) for function in functions),
         gold=gold,
         category=category,
         source="BFCL v4 (Apache-2.0)",
     )
     return BfclCase(task, functions, possible)
-
-
-def gold_calls(
-    functions: Sequence[Mapping[str, Any]], possible: Sequence[Mapping[str, Any]]
-) -> tuple[ToolCall, ...]:
-    """One right answer: the first allowed value of every argument, left out where only that is allowed.
-
-    A handful of entries contradict their own function documents, so that nothing would satisfy the checker.
-    """
-    documents = {function["name"]: function["parameters"] for function in functions}
-    return tuple(
-        ToolCall(name, _first_values(allowed, documents.get(name, {})))
-        for gold in possible
-        for name, allowed in gold.items()
-    )
-
-
-def _first_values(allowed: Mapping[str, Sequence[Any]], document: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, options in allowed.items():
-        given = [option for option in options if option != ""]
-        if given:
-            values[name] = _settle(given[0])
-        elif name in document.get("required", ()):
-            # The checker takes the mark of an optional list for an empty one.
-            values[name] = [] if document["properties"][name]["type"] in ("array", "tuple") else ""
-    return values
-
-
-def _settle(option: Any) -> Any:
-    """One value out of an allowed one: a dictionary holds choices, one level deep; so does a list of them."""
-    if isinstance(option, list):
-        return [_settle(item) if isinstance(item, Mapping) else item for item in option]
-    if not isinstance(option, Mapping):
-        return option
-    return {key: choices[0] for key, choices in option.items() if "" not in choices}

@@ -72,7 +72,7 @@ def test_a_broken_line_in_the_middle_is_named_and_the_rest_is_used(tmp_path: Pat
     tasks = tmp_path / "tasks.jsonl"
     tasks.write_text(f'{TASK}\n{{"id": "broken\n{TASK.replace("a", "b", 1)}\n{{"id": "c"}}\n')
     # The endpoint does not exist: what is read before it is asked is the point.
-    _, text = strop("bench", "tasks", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
+    _, text = strop("bench", "run", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
     assert "tasks.jsonl:2: skipped: not JSON" in text
     assert "tasks.jsonl:4: skipped" in text
     assert "messages" in text
@@ -103,9 +103,7 @@ def test_what_is_wrong_with_a_round_is_told_before_an_engine_starts(
 def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     tasks = tmp_path / "tasks.jsonl"
     tasks.write_text(TASK + "\n")
-    code, text = strop(
-        "bench", "tasks", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1"
-    )
+    code, text = strop("bench", "run", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
     assert code == 1
     assert "127.0.0.1:9" in text
     assert "Traceback" not in text
@@ -114,7 +112,7 @@ def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9999999/v1", "ftp://127.0.0.1/v1"])
 def test_an_address_that_is_none_is_wrong_usage(url: str, tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text(TASK + "\n")
-    code, text = strop("bench", "tasks", "tasks.jsonl", "--out", "o", "--endpoint", url, cwd=tmp_path)
+    code, text = strop("bench", "run", "tasks.jsonl", "--out", "o", "--endpoint", url, cwd=tmp_path)
     assert code == 2
     assert url in text
     assert "Traceback" not in text

@@ -1,0 +1,113 @@
+"""Plays episodes: the loop in which a model's calls are made and their results shown to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from strop.agent.answer import Answer, Answerer, Usage
+from strop.agent.engines.base import Sampling
+from strop.tools.episode import Episode
+from strop.tools.errors import StepLimitError, TooLongError
+from strop.tools.files import json_text
+from strop.tools.spec import ToolCall
+from strop.tools.task import Message, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One answer within a turn."""
+
+    answer: Answer
+    results: tuple[str, ...]
+    """Of its calls, in order; empty for the answer that ends the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """An episode as it was played."""
+
+    turns: tuple[tuple[Step, ...], ...]
+    """Of the turns that were begun."""
+    problem: str | None = None
+    """Why it was broken off; None where it was played to its end."""
+    too_long: bool = False
+    """Whether the conversation no longer fitted the model's context."""
+    cut_off: bool = False
+    """Whether a step ran into the limits of its world. Too many steps are for the judge to judge."""
+
+    @property
+    def steps(self) -> list[Step]:
+        return [step for turn in self.turns for step in turn]
+
+    @property
+    def usage(self) -> Usage:
+        """Of all answers together."""
+        return sum((step.answer.usage for step in self.steps), Usage())
+
+    @property
+    def calls(self) -> list[list[Sequence[ToolCall]]]:
+        """What the episode's judge takes."""
+        return [[step.answer.calls for step in turn] for turn in self.turns]
+
+
+async def play(episode: Episode, answerer: Answerer, sampling: Sampling, run: str = "0") -> Trajectory:
+    """Play `episode` to its end, or to where it is broken off. `run` tells worlds of one episode apart.
+
+    Every answer is asked for with all that came before, so that an engine's prefix cache serves it. Raises
+    what the answerer raises, but for a conversation grown too long, which ends the episode.
+    """
+    played: list[tuple[Step, ...]] = []
+    conversation: list[Message] = []
+    try:
+        for turn in episode.turns:
+            conversation += turn.messages
+            steps: list[Step] = []
+            played.append(())
+            while len(steps) <= episode.most_steps:
+                if len(steps) == episode.most_steps:
+                    return Trajectory(tuple(played), f"still calling after {len(steps)} steps in a turn")
+                task = replace(episode.task, messages=tuple(conversation), tools=turn.tools, gold=None)
+                steps.append(await _step(episode, task, answerer, sampling, run))
+                played[-1] = tuple(steps)
+                conversation += messages_of(steps[-1], len(conversation))
+                if not steps[-1].answer.calls:
+                    break
+    except TooLongError as error:
+        return Trajectory(tuple(played), str(error), too_long=True)
+    except StepLimitError as error:
+        return Trajectory(tuple(played), str(error), cut_off=True)
+    finally:
+        await asyncio.to_thread(episode.close, run)
+    return Trajectory(tuple(played))
+
+
+async def _step(episode: Episode, task: Task, answerer: Answerer, sampling: Sampling, run: str) -> Step:
+    answer = await answerer.answer(task, sampling)
+    if not answer.calls:
+        return Step(answer, ())
+    # In a thread: a step may take as long as its limits allow, and others play meanwhile.
+    return Step(answer, tuple(await asyncio.to_thread(episode.step, run, answer.calls)))
+
+
+def messages_of(step: Step, position: int) -> list[dict[str, Any]]:
+    """A step as messages: the assistant's, and one for each result. `position` makes the call ids unique."""
+    calls = step.answer.calls
+    if not calls:
+        return [{"role": "assistant", "content": step.answer.content or ""}]
+    ids = [f"call_{position}_{number}" for number in range(len(calls))]
+    made = [
+        {
+            "id": call_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": json_text(dict(call.arguments))},
+        }
+        for call_id, call in zip(ids, calls, strict=True)
+    ]
+    results = [
+        {"role": "tool", "tool_call_id": call_id, "name": call.name, "content": result}
+        for call_id, call, result in zip(ids, calls, step.results, strict=True)
+    ]
+    return [{"role": "assistant", "content": step.answer.content, "tool_calls": made}, *results]

@@ -1,0 +1,121 @@
+"""What a benchmark keeps of an answer: one JSON object, its verdict included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strop.agent.answer import Answer, Answerer, Draft, Usage
+from strop.agent.engines.base import Sampling
+from strop.agent.episodes import Step, Trajectory, play
+from strop.tools.episode import Episode
+from strop.tools.errors import DataError, TooLongError, UsageError
+from strop.tools.files import read_jsonl
+from strop.tools.suite import Case
+from strop.tools.verdict import ErrorKind, Verdict
+
+Row = Mapping[str, Any]
+
+ANSWERS = "answers.jsonl"
+_KEYS = ("id", "category", "correct", "usage", "elapsed")
+"""What every row has, and a benchmark reads."""
+TOO_LONG = "too_long"
+"""Error of a task that does not fit the model's context: it is wrong, whatever is right."""
+
+
+async def answered(
+    case: Case | Episode, answerer: Answerer, sampling: Sampling, sample: int
+) -> dict[str, Any]:
+    """The row of one case, asked now. Raises what the answerer raises, but for a task too long for it."""
+    began = time.monotonic()
+    try:
+        if isinstance(case, Episode):
+            row = await _played(case, answerer, sampling, sample)
+        else:
+            row = await _asked(case, answerer, sampling)
+    except UsageError as error:
+        raise UsageError(f"task {case.task.id!r} cannot be asked: {error}") from error
+    kept = {"category": case.task.category, "id": case.task.id, "sample": sample, **row}
+    return kept | {"seconds": round(time.monotonic() - began, 3)}
+
+
+async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str, Any]:
+    try:
+        answer = await answerer.answer(case.task, sampling)
+    except TooLongError as error:
+        return _answer(Answer(Draft((), (), "", (), None), Usage())) | _too_long(str(error))
+    return _answer(answer) | _judged(case.score(answer.calls, answer.content, answer.final.problem))
+
+
+async def _played(episode: Episode, answerer: Answerer, sampling: Sampling, sample: int) -> dict[str, Any]:
+    played = await play(episode, answerer, sampling, str(sample))
+    if played.too_long:
+        judged = _too_long(played.problem or "")
+    elif played.cut_off:
+        judged = _judged(Verdict.wrong(ErrorKind.UNFINISHED, played.problem or ""))
+    else:
+        judged = _judged(episode.score(played.calls))
+    return _trajectory(played) | judged
+
+
+def _judged(verdict: Verdict) -> dict[str, Any]:
+    return {"correct": verdict.correct, "error": verdict.error, "detail": verdict.detail}
+
+
+def _too_long(detail: str) -> dict[str, Any]:
+    return {"correct": False, "error": TOO_LONG, "detail": detail}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "calls": [call.to_json() for call in answer.calls],
+        "content": answer.content,
+        "refine": {"rounds": answer.rounds, "stop_reason": answer.stop_reason},
+        "usage": asdict(answer.usage),
+        "text": answer.final.text,
+        "repairs": list(answer.final.repairs),
+    }
+
+
+def _trajectory(played: Trajectory) -> dict[str, Any]:
+    return {
+        "turns": [[_step(step) for step in turn] for turn in played.turns],
+        "refine": {"rounds": sum(step.answer.rounds for step in played.steps), "stop_reason": None},
+        "usage": asdict(played.usage),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    answer = step.answer
+    return {
+        "calls": [call.to_json() for call in answer.calls],
+        "content": answer.content,
+        "text": answer.final.text,
+        "results": list(step.results),
+    }
+
+
+def read_answers(out: Path) -> list[dict[str, Any]]:
+    """Rows of a benchmark directory; none where it has no answers yet. Raises DataError for a broken row."""
+    path = out / ANSWERS
+    if not path.exists():
+        return []
+    rows, bad = read_jsonl(path)
+    if bad:
+        raise DataError(
+            f"{bad[0].reason}; delete the line to have it asked again", path=path, line=bad[0].line
+        )
+    for line, row in rows:
+        lacking = [key for key in _KEYS if key not in row]
+        if lacking:
+            reason = f"no answer of a benchmark: it lacks {', '.join(lacking)}; delete the line"
+            raise DataError(reason, path=path, line=line)
+    return [row for _, row in rows]
+
+
+def key_of(row: Row) -> tuple[str, int]:
+    """What tells a row from the others of its directory: the task and the number of the sample."""
+    return row["id"], row.get("sample", 0)

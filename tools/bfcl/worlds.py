@@ -1,0 +1,212 @@
+"""The simulated worlds of BFCL's multi-turn tasks, and what a trajectory through one is worth.
+
+A world is some of the simulators inside ``bfcl-eval`` (a file system, a car, a broker …), each loaded with
+the task's scenario. The simulators are used, their dispatch is not: it evaluates text. Here a call is a
+name and arguments, the name is looked up among the public methods of the task's own instances, and nothing
+else can be reached. Whoever calls the code of this module calls code that may run long;
+`strop.tools.bfcl.simulators` runs it in a process of its own, with limits.
+
+`check` gives the verdict of the official ``multi_turn_checker`` (bfcl-eval 2026.3.23). After every turn in
+which the gold acts, all public attributes of the simulators must equal those of a world in which the gold's
+calls were made, and every result of the gold's calls in this turn must be among the results so far.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from strop.tools.bfcl.fault import Fault
+from strop.tools.spec import ToolCall
+
+MOST_RESULT_CHARACTERS = 1 << 20
+"""Of one call; the longest of the benchmark's own is a fifth of it."""
+
+_CALL = re.compile(r"\b([a-zA-Z_]\w*)\s*(?=\()")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a world begins."""
+
+    classes: tuple[str, ...]
+    """Names of the simulators."""
+    scenario: Mapping[str, Any]
+    """By simulator; what is not named begins with its own defaults."""
+    long_context: bool = False
+    """Whether results are padded to fill a context window."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"classes": self.classes, "scenario": self.scenario, "long_context": self.long_context}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Setup:
+        return cls(tuple(row["classes"]), row["scenario"], row["long_context"])
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A call as Python makes it."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    positional: tuple[Any, ...] = ()
+    """Only the gold has such."""
+
+    @classmethod
+    def parse(cls, text: str) -> Invocation:
+        """Read the gold's ``name(1, x='a')``; arguments are literals. Raises ValueError for anything else."""
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError(f"no call of a function: {text[:80]!r}")
+        named = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+        return cls(call.func.id, named, tuple(ast.literal_eval(value) for value in call.args))
+
+    @classmethod
+    def of(cls, call: ToolCall) -> Invocation:
+        return cls(call.name, call.arguments)
+
+
+class World:
+    """Instances of one task's simulators; they belong to nobody else."""
+
+    def __init__(self, setup: Setup, side: str = "model"):
+        """`side` tells the model's world from the gold's where texts name their instances (see `call`)."""
+        self.instances: dict[str, Any] = {}
+        self._methods: dict[str, Callable[..., Any]] = {}
+        self._owners: dict[str, str] = {}
+        for name in setup.classes:
+            instance = _simulator(name)()
+            if name not in _backends().STATELESS_CLASSES:
+                scenario = copy.deepcopy(setup.scenario.get(name, {}))
+                instance._load_scenario(scenario, long_context=setup.long_context)
+                # Some scenarios take the benchmark's own constants in as they are; worlds share nothing.
+                instance = copy.deepcopy(instance)
+            self.instances[name] = instance
+            for method, bound in inspect.getmembers(instance, predicate=inspect.ismethod):
+                if not method.startswith("_"):
+                    self._methods[method] = bound
+                    self._owners[method] = f"{side}_{name}_instance"
+
+    def call(self, invocation: Invocation) -> str:
+        """The result of one call as text, as the benchmark shows it to models; errors are results, too."""
+        method = self._methods.get(invocation.name)
+        if method is None:
+            name = invocation.name.split(".")[0]
+            return f"Error during execution: name {name!r} is not defined"
+        try:
+            positional, named = self._as_dispatched((invocation.positional, dict(invocation.arguments)))
+            result = _text(method(*positional, **named))
+        except Exception as error:  # noqa: BLE001 - whatever a simulator raises is what the call came to
+            return f"Error during execution: {error}"
+        if len(result) > MOST_RESULT_CHARACTERS:
+            return f"Error during execution: the result has {len(result)} characters"
+        return result
+
+    def _as_dispatched(self, arguments: Any) -> Any:
+        """The arguments as they reach the simulator when the official dispatch evaluates the call's text.
+
+        It writes the instance before every method name that is followed by a bracket, in the middle of
+        string arguments, too; with another name for the gold's instance, so that such answers are seldom
+        right there.
+        """
+        text = repr(arguments)
+        dispatched = _CALL.sub(self._with_owner, text)
+        return arguments if dispatched == text else ast.literal_eval(dispatched)
+
+    def _with_owner(self, match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"{self._owners[name]}.{name}" if name in self._owners else name
+
+
+def check(
+    setup: Setup, gold: Sequence[Sequence[Invocation]], turns: Sequence[Sequence[Sequence[Invocation]]]
+) -> Fault | None:
+    """What is wrong with a trajectory; None where it is right.
+
+    `gold` has the calls of each turn, `turns` the calls of each step of each turn. Steps without a call do
+    not count.
+    """
+    if len(turns) != len(gold):
+        detail = f"ended in turn {len(turns)} of {len(gold)}"
+        return Fault("multi_turn:force_terminated", "", detail)
+    world, wanted = World(setup), World(setup, "gold")
+    results: list[str] = []
+    for number, (steps, right) in enumerate(zip(turns, gold, strict=True)):
+        calls = [call for step in steps for call in step]
+        results += [world.call(call) for call in calls]
+        expected = [wanted.call(call) for call in right]
+        if not right:
+            continue
+        if not calls:
+            return Fault("multi_turn:empty_turn_model_response", str(number), f"no call in turn {number + 1}")
+        fault = _state_fault(world, wanted, number) or _result_fault(results, expected, number)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _state_fault(world: World, wanted: World, turn: int) -> Fault | None:
+    for name, gold in wanted.instances.items():
+        ours = world.instances[name]
+        differing = [
+            attribute
+            for attribute, value in vars(gold).items()
+            if not attribute.startswith("_") and getattr(ours, attribute) != value
+        ]
+        if differing:
+            first = differing[0]
+            detail = (
+                f"after turn {turn + 1}, {name}.{first} is {_short(getattr(ours, first))}, "
+                f"not {_short(getattr(gold, first))}"
+            )
+            return Fault("multi_turn:instance_state_mismatch", name, detail)
+    return None
+
+
+def _result_fault(results: Sequence[str], expected: Sequence[str], turn: int) -> Fault | None:
+    left, missing = list(results), []
+    for result in expected:
+        if result in left:
+            left.remove(result)
+        else:
+            missing.append(result)
+    if not missing:
+        return None
+    detail = f"in turn {turn + 1} no call gave {_short(missing[0])}"
+    return Fault("multi_turn:execution_response_mismatch", str(turn), detail)
+
+
+def _text(result: Any) -> str:
+    if isinstance(result, str):
+        return result
+    if type(result) is dict:
+        try:
+            return json.dumps(result)
+        except (TypeError, ValueError):
+            return str(result)
+    return str(result)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+@cache
+def _simulator(name: str) -> Any:
+    return getattr(import_module(_backends().CLASS_FILE_PATH_MAPPING[name]), name)
+
+
+@cache
+def _backends() -> Any:
+    """Where the benchmark keeps its simulators: a module of constants."""
+    return import_module("bfcl_eval.constants.executable_backend_config")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import os
 import random
@@ -195,6 +196,48 @@ def _strings_near(value: str) -> Iterator[Any]:
         yield from (int(value), float(value))
 
 
+def sources_near(text: str) -> Iterator[str]:
+    """Java and JavaScript source that might stand where `text` does: other literals, or none quite."""
+    yield from (f"{text}{suffix}" for suffix in ("L", "l", "f", "F", "n", "d", ".0", "e2", "\n", ";"))
+    yield from (f'"{text}"', f"'{text}'", f"`{text}`", f"({text})", f"new String({text})", f"{text}.get()")
+    inside = re.sub(r"^.*?[\[({]+|[\])}]+;?$", "", text) or "1"
+    for opening, closing in (
+        ("[", "]"), ("[ [", "] ]"), ("{", "}"), ("(", ")"),
+        ("new Array(", ")"), ("new Array([", "], [1, 2])"),
+        ("new int[]{", "}"), ("new String[] { ", " }"), ("new Object[]{", ", }"), ("new Point[2]{", "}"),
+        ("Arrays.asList(", ")"), ("List.of(", ")"), ("new ArrayList<>(Arrays.asList(", "))"),
+        ("new ArrayList<String>(Arrays.asList(", "))"), ("new ArrayList<String>() {{ add(", "); }}"),
+        ("new ArrayList<Integer>()", ""), ("new HashMap<>()", ""),
+        ("new HashMap<String, Object>() {{ put(", "); }}"),
+        ('new HashMap<String, Object>() { { put("a", ', "); } }"), ('{"a": ', "}"),
+        ("{a: ", ", b: [1, 2], c: {d: 1}}"),
+    ):  # fmt: skip
+        yield f"{opening}{inside}{closing}"
+        yield f"{opening}{inside.replace(', ', ',')}{closing}"
+        yield f"{opening}{inside.replace(chr(34), chr(39))}{closing}"
+        yield f" {opening}\n{inside}{closing} "
+    yield from (
+        "true",
+        "false",
+        "True",
+        "null",
+        "-0",
+        "1e5",
+        "1.5e-3f",
+        "007",
+        "[]",
+        "{}",
+        "{ }",
+        "new int[]{}",
+    )
+    yield from (
+        text.replace("put", "add"),
+        text.replace("add", "put"),
+        text.replace(",", ";"),
+        text.replace('"', ""),
+    )
+
+
 def _lists_near(value: list[Any]) -> Iterator[Any]:
     yield from (
         value[::-1],
@@ -257,7 +300,10 @@ def calls_near(call: ToolCall, case: BfclCase, possible: Mapping[str, Any]) -> I
             continue
         rest = {other: value for other, value in arguments.items() if other != key}
         yield from (ToolCall(name, rest), ToolCall(name, {**rest, key.upper(): arguments[key]}))
-        for value in (*values_near(arguments[key]), *allowed.get(key, ())):
+        near = values_near(arguments[key])
+        if language_of(case.category) != "python":
+            near = itertools.chain(near, sources_near(str(arguments[key])))
+        for value in (*near, *allowed.get(key, ())):
             yield ToolCall(name, {**arguments, key: value})
 
 

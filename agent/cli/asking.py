@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from strop.agent.answer import Answerer
+from strop.agent.cache import CachedAnswerer
 from strop.agent.cli.parsing import engine_args
 from strop.agent.refinement import parse_refine
 from strop.tools.errors import UsageError
+from strop.tools.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,24 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
-    """Raises UsageError for options that contradict each other, and what loading a policy raises."""
+async def opened_answerer(asked: Asked, cache: Path | None = None) -> AsyncIterator[Opened]:
+    """Somebody to ask, whose answers are kept in `cache`, if one is named.
+
+    Raises UsageError for options that contradict each other, RunError for a cache that is none, and what
+    loading a policy raises.
+    """
+    async with _opened(asked) as (opened, prompt_of):
+        if cache is None:
+            yield opened
+            return
+        identity = {**opened.known_by, "model": asked.label, "refine": asked.refine}
+        with CachedAnswerer(opened.answerer, cache, identity, prompt_of) as cached:
+            yield Opened(cached, opened.known_by)
+
+
+@asynccontextmanager
+async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], Any]]]:
+    """And what a task's prompt is: its ids; of an endpoint what it is sent."""
     setting = parse_refine(asked.refine)
     if asked.endpoint is not None:
         if asked.adapter is not None or asked.engine != "auto":
@@ -61,12 +80,10 @@ async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
             prompt_mode=asked.prompt_mode,
         ) as remote:
             mode = {"tools": "in the prompt"} if asked.prompt_mode else {}
-            yield Opened(remote, {"endpoint": chat_url(asked.endpoint), **mode})
+            yield Opened(remote, {"endpoint": chat_url(asked.endpoint), **mode}), Task.to_json
         return
     if asked.prompt_mode:
-        raise UsageError(
-            "--prompt-mode is for endpoints: a model of this machine is asked as its template wants"
-        )
+        raise UsageError("--prompt-mode is for endpoints: here a model's own template shows it the tools")
     from strop.agent.loading import PolicySource, known_by, load_policy
     from strop.refine.choice import answerer_for
 
@@ -75,4 +92,4 @@ async def opened_answerer(asked: Asked) -> AsyncIterator[Opened]:
     )
     async with load_policy(source) as loaded:
         answerer = answerer_for(loaded.policy, loaded.profile, setting)
-        yield Opened(answerer, known_by(loaded.policy))
+        yield Opened(answerer, known_by(loaded.policy)), loaded.policy.prompt_ids

@@ -22,6 +22,7 @@ from strop.tools.suites import SUITES
 
 if TYPE_CHECKING:
     from strop.agent.comparison import Report
+    from strop.agent.engines.base import Sampling
     from strop.agent.summary import Summary
     from strop.tools.suite import Suite
 
@@ -65,6 +66,10 @@ TemperatureOption: TypeAlias = Annotated[
 SeedOption: TypeAlias = Annotated[
     int | None, typer.Option("--seed", help="Of sampling; the samples of a task count up from it.")
 ]
+CacheOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="FILE", help="Keep answers here, and take those that are there already."),
+]
 ConcurrencyOption: TypeAlias = Annotated[
     int, typer.Option("--concurrency", min=1, help="Requests in flight.")
 ]
@@ -86,6 +91,7 @@ def _suite_command(name: str) -> Callable[..., None]:
         samples: SamplesOption = 1,
         temperature: TemperatureOption = 0.0,
         seed: SeedOption = None,
+        cache: CacheOption = None,
         concurrency: ConcurrencyOption = 32,
         engine: EngineOption = "auto",
         max_model_len: ContextOption = 8192,
@@ -97,7 +103,7 @@ def _suite_command(name: str) -> Callable[..., None]:
         asked = Asked(
             model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode
         )
-        _run(asked, suite, out, max_tokens, samples, temperature, seed, concurrency)
+        _run(asked, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
 
     return run
 
@@ -128,6 +134,7 @@ def run_file(
     samples: SamplesOption = 1,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = None,
+    cache: CacheOption = None,
     concurrency: ConcurrencyOption = 32,
     engine: EngineOption = "auto",
     max_model_len: ContextOption = 8192,
@@ -138,7 +145,23 @@ def run_file(
 
     suite = _suite_of(file, names(categories), limit, data)
     asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode)
-    _run(asked, suite, out, max_tokens, samples, temperature, seed, concurrency)
+    _run(asked, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
+
+
+@app.command()
+def score(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Directory of a model's BFCL results, official layout.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where verdicts, summary and page go.")],
+    call_format: Annotated[
+        str, typer.Option("--tool-format", help="What answers that are text are read as first.")
+    ] = "hermes",
+) -> None:
+    """Score BFCL answers that are there already, whoever generated them. No model is needed."""
+    from strop.agent.scoring import score_results
+
+    _show(score_results(results, out, call_format=call_format), out)
 
 
 @app.command()
@@ -169,24 +192,28 @@ def _suite_of(file: Path, categories: tuple[str, ...], limit: int | None, data: 
     return judged_suite(file.name, tasks, limit)
 
 
+def _sampling(max_tokens: int, temperature: float, seed: int | None) -> Sampling:
+    from strop.agent.engines.base import Sampling
+
+    return Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+
 def _run(
     asked: Asked,
     suite: Suite,
     out: Path,
-    max_tokens: int,
+    sampling: Sampling,
     samples: int,
-    temperature: float,
-    seed: int | None,
+    cache: Path | None,
     concurrency: int,
 ) -> None:
     import asyncio
 
     from strop.agent.bench import run_bench
     from strop.agent.cli.asking import opened_answerer
-    from strop.agent.engines.base import Sampling
 
     async def ask() -> Summary:
-        async with opened_answerer(asked) as opened:
+        async with opened_answerer(asked, cache) as opened:
             return await run_bench(
                 suite,
                 opened.answerer,
@@ -194,7 +221,7 @@ def _run(
                 model=asked.label,
                 refine=asked.refine,
                 asked=opened.known_by,
-                sampling=Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
+                sampling=sampling,
                 samples=samples,
                 concurrency=concurrency,
             )

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 
 from strop.tools.errors import UsageError
+from strop.tools.suite import Suite
+from strop.tools.suites import SUITES
 from strop.tools.task import Task, read_tasks
 
 
@@ -62,3 +64,14 @@ def read_tasks_aloud(path: Path) -> list[Task]:
     for row in bad:
         typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
     return tasks
+
+
+def suites_of(flags: Iterable[str]) -> list[Suite]:
+    """``SUITE`` or ``SUITE=DIR`` flags as whole suites. Raises UsageError, and what loading one raises."""
+    suites = []
+    for flag in flags:
+        name, _, directory = flag.partition("=")
+        if name not in SUITES:
+            raise UsageError(f"no benchmark {name!r}; there are {', '.join(SUITES)}")
+        suites.append(SUITES[name].load((), limit=None, data=Path(directory) if directory else None))
+    return suites

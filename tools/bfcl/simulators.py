@@ -108,7 +108,7 @@ class Simulators:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._child is None:
-            words = [sys.executable, "-m", __name__]
+            words = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
             self._child = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
             )
@@ -197,7 +197,3 @@ def _limit_memory() -> None:
         return
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-
-
-if __name__ == "__main__":
-    serve()

@@ -9,7 +9,7 @@ calls, the gold call that found no match with the reason against each candidate.
 and error type and every difference; exits 1 if there is one. About a minute.
 
 Needs the official package, of which only the evaluator is imported: `pip install --no-deps
-bfcl-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, and its multi-turn parts are stood
+bfcl-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, and its agentic parts are stood
 in for: a checked answer only asks the registry whether dots in function names were replaced.
 """
 
@@ -42,16 +42,13 @@ STAND_INS = (
     "constants.model_config",
     "eval_checker.agentic_eval.agentic_checker",
     "eval_checker.eval_runner_helper",
-    "eval_checker.multi_turn_eval.multi_turn_checker",
-    "eval_checker.multi_turn_eval.multi_turn_utils",
     "model_handler.base_handler",
     "model_handler.utils",
 )
 """Modules of the official package that its evaluator imports and a single-turn verdict never uses."""
 
 UNUSED_NAMES = (
-    "agentic_checker", "multi_turn_checker", "multi_turn_irrelevance_checker", "is_empty_execute_response",
-    "BaseHandler", "parse_prompt_variation_params",
+    "agentic_checker", "BaseHandler", "parse_prompt_variation_params",
 )  # fmt: skip
 
 

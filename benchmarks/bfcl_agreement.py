@@ -1,6 +1,6 @@
 """Does Strop's BFCL checker say what the official one says?
 
-    python benchmarks/bfcl_agreement.py [--per-category N] [--seed S] [--every K]
+    python benchmarks/bfcl_agreement.py [--per-category N] [--seed S] [--every K] [--results DIR ...]
 
 Both judge the gold answers of every single-turn Python task and systematic mutations of them: names, missing,
 extra and reordered calls and arguments, values of other types, other spellings, other nesting, and random
@@ -29,8 +29,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from strop.agent.rows import read_answers
 from strop.tools.bfcl import SINGLE_TURN, BfclCase, Fault, load_suite
 from strop.tools.bfcl.checker import language_of
 from strop.tools.bfcl.gold import gold_calls
@@ -378,6 +380,22 @@ def compare(cases: Sequence[BfclCase], official: Official, *, seed: int = 0, eve
     return tally
 
 
+def compare_answers(
+    cases: Sequence[BfclCase], official: Official, results: Sequence[Path], tally: Tally
+) -> None:
+    """Judge what models answered (directories of ``strop bench bfcl``) by both."""
+    known = {case.task.id: case for case in cases}
+    for out in results:
+        for row in read_answers(out):
+            case = known.get(row["id"])
+            if case is None or row["error"] == "too_long":
+                continue
+            calls = tuple(ToolCall(call["name"], call["arguments"]) for call in row["calls"])
+            _judge_both(case, calls, row["content"], official, tally)
+            if row["correct"] != case.score(calls, row["content"]).correct:
+                tally.differences.append(f"{row['id']}: its row says {row['correct']}")
+
+
 def _judge_both(case: BfclCase, calls: Calls, content: str | None, official: Official, tally: Tally) -> None:
     tally.answers[case.category] += 1
     result: Any = [{call.name: json.dumps(dict(call.arguments))} for call in calls] or content or ""
@@ -395,6 +413,14 @@ def _judge_both(case: BfclCase, calls: Calls, content: str | None, official: Off
         tally.differences.append(f"{case.task.id}: official {theirs}, Strop {ours}\n    {result}")
 
 
+def _numbered(cases: Sequence[BfclCase]) -> Iterator[tuple[int, BfclCase]]:
+    """With their place in their category."""
+    seen: Counter[str] = Counter()
+    for case in cases:
+        yield seen[case.category], case
+        seen[case.category] += 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -404,9 +430,13 @@ def main() -> int:
     )
     parser.add_argument("--every", type=int, default=1, help="only every K-th mutation")
     parser.add_argument("--seed", type=int, default=0, help="of the random combinations")
+    parser.add_argument("--results", type=Path, nargs="*", default=[], help="judge these answers, too")
     options = parser.parse_args()
-    suite = load_suite(SINGLE_TURN, limit=options.per_category)
-    tally = compare(suite.cases, load_official(), seed=options.seed, every=options.every)
+    suite, official = load_suite(SINGLE_TURN), load_official()
+    cases = [case for case in suite.cases if isinstance(case, BfclCase)]
+    first = [case for number, case in _numbered(cases) if number < (options.per_category or len(cases))]
+    tally = compare(first, official, seed=options.seed, every=options.every)
+    compare_answers(cases, official, options.results, tally)
     for title, counts in (
         ("category", tally.answers),
         ("official verdict", tally.verdicts),

@@ -83,6 +83,8 @@ class TasksTable(Table):
     """How many of them are set aside for acceptance and never trained on."""
     categories: tuple[str, ...] = ()
     """Categories to synthesise; all of them where empty."""
+    allow_copies: bool = False
+    """Whether to train on tasks that repeat something of BFCL; otherwise such tasks stop the run."""
 
     @model_validator(mode="after")
     def _one_source(self) -> TasksTable:

@@ -7,6 +7,7 @@ nothing is tokenised twice. Not covered: other people's dataset layouts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -152,6 +153,16 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
     if not demonstrations:
         raise DataError(_nothing("demonstration", bad), path=path)
     return demonstrations, sorted(bad, key=lambda one: one.line)
+
+
+def tasks_among(path: Path) -> list[Task]:
+    """The tasks of a file of demonstrations; rows that are none are left to `read_sft` to name."""
+    tasks = []
+    for _, row in read_jsonl(path)[0]:
+        if "prompt_ids" not in row:
+            with suppress(DataError):
+                tasks.append(Task.from_json(row))
+    return tasks
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)

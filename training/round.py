@@ -36,6 +36,7 @@ from strop.tools.files import file_digest, write_json, write_jsonl
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
+from strop.training.copies import refuse_copies
 from strop.training.datasets import read_pairs
 from strop.training.dpo import train_dpo
 from strop.training.greeting import greet
@@ -131,10 +132,14 @@ class Rounds:
         settings, seed = self._config.tasks, self._config.seed
         folder = self._run.path / "tasks"
         content = file_digest(settings.file) if settings.file else None
-        key = stage_key("tasks", [settings.model_dump(mode="json", exclude={"file"}), seed, content])
+        key = stage_key(
+            "tasks", [settings.model_dump(mode="json", exclude={"file", "allow_copies"}), seed, content]
+        )
         if self._todo("tasks", key, "tasks to train on, and held-out ones"):
             with self._run.stage("tasks", key, folder):
                 tasks = self._source_tasks()
+                if not settings.allow_copies:
+                    refuse_copies(tasks, "tasks.allow_copies = true")
                 train_on, held_out = split(tasks, settings.held_out, seed)
                 write_jsonl(folder / "train.jsonl", tasks_to_rows(train_on))
                 write_jsonl(folder / "held_out.jsonl", tasks_to_rows(held_out))

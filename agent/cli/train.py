@@ -33,6 +33,9 @@ DtypeOption: TypeAlias = Annotated[
         "--dtype", metavar="auto|float32|bfloat16", help="Number format; auto: what the hardware multiplies."
     ),
 ]
+CopiesOption: TypeAlias = Annotated[
+    bool, typer.Option("--allow-copies", help="Also train on tasks that repeat something of BFCL.")
+]
 RankOption: TypeAlias = Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")]
 
 
@@ -49,13 +52,17 @@ def sft(
     rank: RankOption = 16,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    allow_copies: CopiesOption = False,
 ) -> None:
     """Supervised fine-tuning: DATA is a file of tasks, whose gold is what is learned, or of token ids."""
     from strop.agent.chat import ChatTemplate
     from strop.agent.models import ModelStore
-    from strop.training.datasets import read_sft
+    from strop.training.copies import refuse_copies
+    from strop.training.datasets import read_sft, tasks_among
     from strop.training.sft import SftConfig, train_sft
 
+    if not allow_copies:
+        refuse_copies(tasks_among(data), "--allow-copies")
     resolved = ModelStore().resolve(model)
     rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
     _warn(data, bad)

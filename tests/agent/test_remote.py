@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -329,3 +329,27 @@ async def test_safe_names_reach_calls_already_made() -> None:
             await remote.answer(task, Sampling())
     assert endpoint.bodies[0]["messages"][1]["tool_calls"][0]["function"]["name"] == "weather_get"
     assert task.messages[1]["tool_calls"][0]["function"]["name"] == "weather.get"
+
+
+async def test_in_prompt_mode_tools_calls_and_results_are_written_out() -> None:
+    call = {
+        "id": "c",
+        "type": "function",
+        "function": {"name": "weather.get", "arguments": '{"city": "Oslo"}'},
+    }
+    messages = (
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "name": "weather.get", "content": "rain"},
+    )
+    text = '```json\n{"name": "weather.get", "arguments": {"city": "Bergen"}}\n```'
+    with serving(completion({"content": text})) as endpoint:
+        async with RemoteChat(endpoint.url, "m", prompt_mode=True) as remote:
+            answer = await remote.answer(replace(TASK, messages=messages), Sampling())
+    (body,) = endpoint.bodies
+    assert "tools" not in body
+    assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
+    assert "weather.get" in body["messages"][0]["content"]
+    assert '"Oslo"' in body["messages"][2]["content"]
+    assert body["messages"][3]["content"] == "Result of weather.get: rain"
+    assert answer.calls == (ToolCall("weather.get", {"city": "Bergen"}),)

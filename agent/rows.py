@@ -14,7 +14,7 @@ from strop.agent.episodes import Step, Trajectory, play
 from strop.tools.episode import Episode
 from strop.tools.errors import DataError, TooLongError, UsageError
 from strop.tools.files import read_jsonl
-from strop.tools.suite import Case
+from strop.tools.suite import Case, TextCase
 from strop.tools.verdict import ErrorKind, Verdict
 
 Row = Mapping[str, Any]
@@ -47,6 +47,8 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
         answer = await answerer.answer(case.task, sampling)
     except TooLongError as error:
         return _answer(Answer(Draft((), (), "", (), None), Usage())) | _too_long(str(error))
+    if isinstance(case, TextCase):
+        return _answer(answer) | _judged(case.score_text(answer.final.text))
     return _answer(answer) | _judged(case.score(answer.calls, answer.content, answer.final.problem))
 
 

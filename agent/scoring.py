@@ -18,12 +18,13 @@ from strop.agent.rows import ANSWERS
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.files import PREFIX
 from strop.tools.bfcl.suite import CATEGORIES, load_suite
+from strop.tools.bfcl.variations import FORMAT_SENSITIVITY
 from strop.tools.episode import Episode
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import read_jsonl, write_json, write_jsonl
 from strop.tools.formats import read_calls
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import Case, Suite
+from strop.tools.suite import Case, Suite, TextCase
 from strop.tools.verdict import Verdict
 
 
@@ -36,7 +37,7 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     names = {
         path: path.name.removeprefix(f"{PREFIX}_").removesuffix("_result.json") for path in _files(results)
     }
-    categories = [name for name in CATEGORIES if name in names.values()]
+    categories = [name for name in (*CATEGORIES, FORMAT_SENSITIVITY) if name in names.values()]
     if not categories:
         raise UsageError(f"{results}: no {PREFIX}_<category>_result.json of a category that is judged here")
     suite = load_suite(categories)
@@ -107,6 +108,9 @@ def _row(case: Case | Episode, result: Any, call_format: str) -> dict[str, Any]:
         verdict = case.score([[step["read"] for step in turn] for turn in turns])
         played = [[{**_told(step), "results": [""] * len(step["read"])} for step in turn] for turn in turns]
         return {"turns": played, **_verdict(verdict)}
+    if isinstance(case, TextCase):
+        told = {"calls": [], "content": str(result), "text": str(result), "repairs": []}
+        return {**told, **_verdict(case.score_text(str(result)))}
     step = _step(result, case.task.tools, call_format)
     return {**_told(step), **_verdict(case.score(step["read"], step["content"], step["problem"]))}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from strop.tools.episode import Episode
 from strop.tools.spec import ToolCall
@@ -26,6 +26,15 @@ class Case(Protocol):
 
     def gold_lines(self) -> Sequence[str]:
         """What is right, for a person: a line a call."""
+        ...
+
+
+@runtime_checkable
+class TextCase(Case, Protocol):
+    """A case whose prompt says how calls are to be written: judged by the very text of the answer."""
+
+    def score_text(self, text: str) -> Verdict:
+        """Judge an answer's text."""
         ...
 
 

@@ -8,8 +8,8 @@ what was not run counts as zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import mean
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean, stdev
 
 from strop.tools.suite import Overall, Scores
 
@@ -37,7 +37,19 @@ def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
         *(group for group in groups if group.accuracy or not group.partial),
         table.overall("BFCL v3 overall", table.version_3(), (*whole, "live_relevance")),
         table.overall("BFCL v4 overall", table.version_4(), (*whole, *agentic)),
+        *_format_sensitivity(scores.get("format_sensitivity", {})),
     )
+
+
+def _format_sensitivity(verdicts: Mapping[str, float]) -> Iterator[Overall]:
+    """How much accuracy differs between the ways of asking: the greatest difference, and the deviation."""
+    by_variation: dict[str, list[float]] = {}
+    for task_id, right in verdicts.items():
+        by_variation.setdefault(task_id.split(":")[1], []).append(right)
+    accuracies = [mean(right) for right in by_variation.values()]
+    if len(accuracies) > 1:
+        yield Overall("format sensitivity, greatest difference", max(accuracies) - min(accuracies))
+        yield Overall("format sensitivity, standard deviation", stdev(accuracies))
 
 
 class _Table:

@@ -27,7 +27,8 @@ def write_results(out: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> N
     # The official writer, too, keeps model names with slashes out of the directory tree.
     folder = out / "result" / model.replace("/", "_")
     for category, answers in by_category.items():
-        group = next((name for name in ("multi_turn", "live") if name in category), "non_live")
+        groups = ("format_sensitivity", "multi_turn", "live")
+        group = next((name for name in groups if name in category), "non_live")
         path = folder / group / f"{PREFIX}_{category}_result.json"
         write_jsonl(path, [_entry(row) for row in answers])
 
@@ -44,5 +45,7 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _result(step: Mapping[str, Any]) -> Any:
+    if step.get("category") == "format_sensitivity":
+        return step["text"]
     calls = [{call["name"]: json_text(call["arguments"])} for call in step["calls"]]
     return calls or step["content"] or ""

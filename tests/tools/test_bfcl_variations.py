@@ -35,8 +35,8 @@ needs_bfcl = pytest.mark.skipif(util.find_spec("bfcl_eval") is None, reason="bfc
         ("so: <TOOLCALL>[f(x=1)]</TOOLCALL>!", "python", True, [("f", {"x": 1})]),
         ('```json\n[{"function": "f", "parameters": {"x": 1}}]\n```', "json", False, [("f", {"x": 1})]),
         ("I cannot", "json", False, []),
-        ('<functions><function name="f"><params><param name="x" value="[1]" type="array"/></params></function>'
-         "</functions>", "verbose_xml", False, [("f", {"x": [1]})]),
+        ('<functions><function name="f"><params><param name="x" value="[1]" type="array"/></params>'
+         "</function></functions>", "verbose_xml", False, [("f", {"x": [1]})]),
         ('<functions><function name="f"><param name="x" type="boolean"> True </param></function></functions>',
          "concise_xml", False, [("f", {"x": True})]),
     ],

@@ -28,14 +28,14 @@ from strop.agent.board import Board
 from strop.agent.engines.base import Sampling
 from strop.agent.lock import held
 from strop.agent.page import write_page
-from strop.agent.rows import ANSWERS, answered, key_of, read_answers
+from strop.agent.rows import ANSWERS, SETTINGS, answered, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.results import write_results
 from strop.tools.errors import UsageError
 from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, write_jsonl
 from strop.tools.suite import Suite
 
-SETTINGS, SUMMARY, PAGE = "settings.json", "summary.json", "page.html"
+SUMMARY, PAGE = "summary.json", "page.html"
 
 Item = TypeVar("Item")
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strop.agent.compare import Comparison, compare
-from strop.agent.rows import Row, read_answers
+from strop.agent.rows import SETTINGS, Row, read_answers
 from strop.tools.errors import DataError, UsageError
+from strop.tools.files import read_json
 
 ALL = "all"
 
@@ -66,6 +67,7 @@ def compare_runs(before: Path, after: Path, *, alpha: float = 0.05) -> Report:
 
     Raises DataError where one holds no answers, UsageError where they have no task in common.
     """
+    notes = _different_settings(before, after)
     earlier, later = _rows(before), _rows(after)
     both = [task_id for task_id in earlier if task_id in later]
     if not both:
@@ -75,12 +77,25 @@ def compare_runs(before: Path, after: Path, *, alpha: float = 0.05) -> Report:
     corrected = holm({name: comparison.p_value for name, comparison in paired.items()})
     whole = compare(_verdicts(earlier), _verdicts(later))
     lines = [Line(name, comparison, corrected[name]) for name, comparison in paired.items()]
-    notes = [
+    notes += [
         f"{len(alone):,} answers of {run} have no counterpart and are left out"
         for run, alone in ((before, earlier.keys() - later.keys()), (after, later.keys() - earlier.keys()))
         if alone
     ]
     return Report([*lines, Line(ALL, whole, whole.p_value)], alpha, notes)
+
+
+def _different_settings(before: Path, after: Path) -> list[str]:
+    """What was asked differently, besides the model. Raises UsageError for two benchmarks."""
+    ours, theirs = (read_json(run / SETTINGS) if (run / SETTINGS).exists() else {} for run in (before, after))
+    if ours.get("suite") != theirs.get("suite"):
+        raise UsageError(f"{before} is a run of {ours.get('suite')}, {after} one of {theirs.get('suite')}")
+    names = [name for name in ours if name == "version" or name.startswith("sampling.")]
+    return [
+        f"{name} differs: {ours[name]} and {theirs.get(name)}"
+        for name in names
+        if ours[name] != theirs.get(name)
+    ]
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

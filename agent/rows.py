@@ -19,7 +19,7 @@ from strop.tools.verdict import ErrorKind, Verdict
 
 Row = Mapping[str, Any]
 
-ANSWERS = "answers.jsonl"
+ANSWERS, SETTINGS = "answers.jsonl", "settings.json"
 _KEYS = ("id", "category", "correct", "usage", "elapsed")
 """What every row has, and a benchmark reads."""
 TOO_LONG = "too_long"

@@ -2,10 +2,10 @@
 
     python benchmarks/bench_throughput.py [MODEL] [--tasks 64] [--concurrency 32] [--repeats 2]
 
-One engine, prefix caching off; the same BFCL prompts, greedy, at most 64 new tokens each. In turns, the other way
-round every second time: `run_bench`, which renders, reads, judges and writes every answer to disk; and a loop that
-sends the token ids, `concurrency` at a time, and throws the answers away. Prints the generated tokens a second of
-both and the ratio.
+One engine, prefix caching off; the same BFCL prompts, greedy, at most 64 new tokens each. In turns, the
+other way round every second time: `run_bench`, which renders, reads, judges and writes every answer to
+disk; and a loop that sends the token ids, `concurrency` at a time, and throws the answers away. Prints the
+generated tokens a second of both and the ratio.
 """
 
 from __future__ import annotations

@@ -61,6 +61,13 @@ def test_answers_without_a_counterpart_are_said_to_be_left_out(tmp_path: Path) -
     report = compare_runs(*pair(tmp_path, "+++++", "+++"))
     assert report.all.total == 3
     assert report.notes == [f"2 answers of {tmp_path / 'a'} have no counterpart and are left out"]
+    (tmp_path / "a" / "settings.json").write_text('{"suite": "own", "sampling.temperature": 0.0}')
+    (tmp_path / "b" / "settings.json").write_text('{"suite": "own", "sampling.temperature": 1.0}')
+    assert "sampling.temperature differs: 0.0 and 1.0" in compare_runs(tmp_path / "a", tmp_path / "b").notes
+    (tmp_path / "b" / "settings.json").write_text('{"suite": "other"}')
+    with pytest.raises(UsageError, match=r"a run of own, .* one of other"):
+        compare_runs(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "a" / "settings.json").unlink()
     with pytest.raises(UsageError, match="no task in common"):
         compare_runs(tmp_path / "a", run(tmp_path / "c", {"other": True}))
     with pytest.raises(DataError, match="no answers"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ def write_page(path: Path, summary: Summary, rows: Iterable[Row], cases: Sequenc
     known = {case.task.id: case for case in cases}
     wrong = [row for row in rows if not row["correct"]]
     shown = _in_turns(wrong, MOST_FAILURES)
+    # Multi-turn tasks share their tools, a hundred of them each.
+    offered = {id(tool): tool for row in shown if row["id"] in known for tool in known[row["id"]].task.tools}
+    tools = {key: _tool(tool) for key, tool in offered.items()}
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "seconds": _seconds}
     template = environment.from_string((files("strop.agent") / "bench.html.j2").read_text("utf-8"))
@@ -43,7 +46,7 @@ def write_page(path: Path, summary: Summary, rows: Iterable[Row], cases: Sequenc
         total=sum(one.score.total for one in summary.categories.values()),
         correct=sum(one.score.correct for one in summary.categories.values()),
         wrong=len(wrong),
-        failures=[_failure(row, known.get(row["id"])) for row in shown],
+        failures=[_failure(row, known.get(row["id"]), tools) for row in shown],
         written=time.strftime("%Y-%m-%d %H:%M", time.localtime()),
     )
     write_text(path, page)
@@ -73,7 +76,9 @@ def _in_turns(rows: Sequence[Row], most: int) -> list[Row]:
     return [rows[place] for place in sorted(kept)[:most]]
 
 
-def _failure(row: Row, case: Case | Episode | None) -> dict[str, Any]:
+def _failure(
+    row: Row, case: Case | Episode | None, shown_tools: Mapping[int, dict[str, str]]
+) -> dict[str, Any]:
     task = case.task if case is not None else None
     return {
         "id": row["id"],
@@ -85,7 +90,7 @@ def _failure(row: Row, case: Case | Episode | None) -> dict[str, Any]:
         "calls": [_call(call) for call in row.get("calls", ())],
         "turns": [[_step(step) for step in turn] for turn in row.get("turns", ())],
         "asked": _asked(case, task),
-        "tools": [_tool(tool) for tool in (task.tools if task else ())],
+        "tools": [shown_tools[id(tool)] for tool in (task.tools if task else ())],
         "gold": [_clip(line) for line in case.gold_lines()] if case else [],
         "repairs": row.get("repairs", []),
     }

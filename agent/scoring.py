@@ -16,6 +16,7 @@ from typing import Any
 from strop.agent.page import write_page
 from strop.agent.rows import ANSWERS
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
+from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.files import PREFIX
 from strop.tools.bfcl.suite import CATEGORIES, load_suite
 from strop.tools.bfcl.variations import FORMAT_SENSITIVITY
@@ -53,6 +54,10 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
 def _judged(paths: Iterable[Path], suite: Suite, call_format: str) -> list[dict[str, Any]]:
     """Rows of all files, in the order of the suite."""
     cases = {case.task.id: case for case in suite.cases}
+    episode = next((case for case in suite.cases if isinstance(case, BfclEpisode)), None)
+    if episode is not None:
+        # It starts while the single turns, which come first, are judged here.
+        episode.simulators.start()
     given = {entry.id: entry for path in paths for entry in _entries(path, cases)}
     return [given[task_id].row(case, call_format) for task_id, case in cases.items() if task_id in given]
 

@@ -41,9 +41,15 @@ class Simulators:
         self._seconds = step_seconds
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
+        self._ready = False
         self._replies: queue.Queue[str | None] = queue.Queue()
         self._played: dict[str, tuple[Setup, list[ToolCall]]] = {}
         self._open: set[str] = set()
+
+    def start(self) -> None:
+        """Begin to start the child, which the first request else waits for."""
+        with self._lock:
+            self._spawned()
 
     def step(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> list[str]:
         """Make `calls` in the world of that name, which begins as `setup` says at its first step.
@@ -107,6 +113,14 @@ class Simulators:
         return json.loads(reply)
 
     def _running(self) -> subprocess.Popen[str]:
+        child = self._spawned()
+        # Its imports take longer than a step may.
+        if not self._ready and self._replies.get() is None:
+            raise DataError("the simulators of bfcl-eval cannot be started; the reason is above")
+        self._ready = True
+        return child
+
+    def _spawned(self) -> subprocess.Popen[str]:
         if self._child is None:
             words = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
             self._child = subprocess.Popen(
@@ -118,16 +132,13 @@ class Simulators:
             reader = threading.Thread(target=_read, args=(self._child.stdout, self._replies), daemon=True)
             reader.start()
             self._ending = weakref.finalize(self, _end, self._child)
-            # Its imports take longer than a step may.
-            if self._replies.get() is None:
-                raise DataError("the simulators of bfcl-eval cannot be started; the reason is above")
         return self._child
 
     def _end(self) -> None:
         self._open.clear()
         if self._child is not None:
             self._ending()
-            self._child = None
+            self._child, self._ready = None, False
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -231,12 +231,12 @@ def _run(
 
 def _show(summary: Summary, out: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     several = next((list(one.pass_at) for one in summary.categories.values() if one.pass_at), [])
     heads = [f"{what}@{k}" for k in several[1:] for what in ("pass", "majority")]
     table = Table(
-        "category", "correct", "total", "accuracy", "95 % interval", *heads,
+        Column("category", overflow="fold"), "correct", "total", "accuracy", "95 % interval", *heads,
         title=f"{summary.suite}: {summary.model}",
     )  # fmt: skip
     for name, one in summary.categories.items():

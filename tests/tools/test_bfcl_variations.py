@@ -114,7 +114,8 @@ def test_every_task_is_asked_in_every_way_and_its_gold_is_right() -> None:
 
 def test_the_score_is_how_much_the_ways_differ() -> None:
     verdicts = {f"format_sensitivity_{n}:way{n % 2}:simple_{n}": float(n % 2 and n != 3) for n in range(8)}
-    *_, greatest, deviation = overalls({"format_sensitivity": verdicts}, {})
+    greatest, deviation = overalls({"format_sensitivity": verdicts}, {"format_sensitivity": 8})
     assert greatest.accuracy == pytest.approx(0.75)
     assert deviation.accuracy == pytest.approx(0.75 / 2**0.5)
     assert not greatest.partial
+    assert overalls({"format_sensitivity": verdicts}, {"format_sensitivity": 5200})[0].partial

@@ -33,23 +33,30 @@ def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
     single = (*SIMPLE, *NON_LIVE_CALLS, "irrelevance", *LIVE_CALLS, "live_irrelevance")
     whole = (*single, *MULTI_TURN)
     agentic = (*WEB_SEARCH, *MEMORY)
-    return (
-        *(group for group in groups if group.accuracy or not group.partial),
+    versions = [
         table.overall("BFCL v3 overall", table.version_3(), (*whole, "live_relevance")),
         table.overall("BFCL v4 overall", table.version_4(), (*whole, *agentic)),
-        *_format_sensitivity(scores.get("format_sensitivity", {})),
+    ]
+    asked = any(name in scores for name in (*whole, *agentic, "live_relevance"))
+    return (
+        *(group for group in groups if group.accuracy or not group.partial),
+        *(versions if asked else ()),
+        *_format_sensitivity(scores, sizes),
     )
 
 
-def _format_sensitivity(verdicts: Mapping[str, float]) -> Iterator[Overall]:
+def _format_sensitivity(scores: Scores, sizes: Mapping[str, int]) -> Iterator[Overall]:
     """How much accuracy differs between the ways of asking: the greatest difference, and the deviation."""
+    category = "format_sensitivity"
+    verdicts = scores.get(category, {})
     by_variation: dict[str, list[float]] = {}
     for task_id, right in verdicts.items():
         by_variation.setdefault(task_id.split(":")[1], []).append(right)
     accuracies = [mean(right) for right in by_variation.values()]
     if len(accuracies) > 1:
-        yield Overall("format sensitivity, greatest difference", max(accuracies) - min(accuracies))
-        yield Overall("format sensitivity, standard deviation", stdev(accuracies))
+        missing = () if len(verdicts) >= sizes.get(category, 1) else (category,)
+        yield Overall("format sensitivity, greatest difference", max(accuracies) - min(accuracies), missing)
+        yield Overall("format sensitivity, standard deviation", stdev(accuracies), missing)
 
 
 class _Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from strop.tools.bfcl import find_data, load_suite
 from strop.tools.contamination import Hit, Index
@@ -36,10 +38,16 @@ def refuse_copies(tasks: Sequence[Task], allow: str) -> None:
 def copies_of_bfcl(tasks: Sequence[Task]) -> list[Hit]:
     """What of these tasks is in BFCL's single-turn categories."""
     try:
-        find_data()
+        directory = find_data()
     except DataError:
         return []
+    return list(_index(directory).hits(tasks))
+
+
+@cache
+def _index(directory: Path) -> Index:
+    """Of the data in a directory; made once, it takes seconds."""
     index = Index()
-    suite = load_suite(["single_turn"])
+    suite = load_suite(["single_turn"], data=directory)
     index.add(suite.name, [case.task for case in suite.cases])
-    return list(index.hits(tasks))
+    return index

@@ -66,15 +66,15 @@ async def play(episode: Episode, answerer: Answerer, sampling: Sampling, run: st
             conversation += turn.messages
             steps: list[Step] = []
             played.append(())
-            while len(steps) <= episode.most_steps:
-                if len(steps) == episode.most_steps:
-                    return Trajectory(tuple(played), f"still calling after {len(steps)} steps in a turn")
+            for _ in range(episode.most_steps):
                 task = replace(episode.task, messages=tuple(conversation), tools=turn.tools, gold=None)
                 steps.append(await _step(episode, task, answerer, sampling, run))
                 played[-1] = tuple(steps)
                 conversation += messages_of(steps[-1], len(conversation))
                 if not steps[-1].answer.calls:
                     break
+            else:
+                return Trajectory(tuple(played), f"still calling after {len(steps)} steps in a turn")
     except TooLongError as error:
         return Trajectory(tuple(played), str(error), too_long=True)
     except StepLimitError as error:

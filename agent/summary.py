@@ -2,11 +2,13 @@
 
 pass@k is the unbiased estimate of Chen et al. (2021, arXiv 2107.03374, equation 1): the chance that one of
 k samples drawn from those taken is right. majority@k takes the answer given most often among the first k
-samples (the one given first, among equals); equal are answers with the same canonical calls.
+samples (the one given first, among equals); equal are answers with the same canonical calls, and among those
+without a call the right ones and the wrong ones.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -159,11 +161,8 @@ def _category(rows: Sequence[Row]) -> CategorySummary:
 
 
 def _answer_of(row: Row) -> str:
-    """Equal for equal answers. What cannot be compared as calls is its text."""
+    """Equal for equal answers."""
     steps = [step for turn in row.get("turns", [[row]]) for step in turn]
-    return "\n".join(_canonical(step) for step in steps)
-
-
-def _canonical(step: Row) -> str:
-    calls = [ToolCall(call["name"], call["arguments"]) for call in step["calls"]]
-    return canonical(calls) if calls else "prose"
+    calls = [canonical(ToolCall(call["name"], call["arguments"]) for call in step["calls"]) for step in steps]
+    # Prose is seldom the same twice; what it is worth is what its verdict says.
+    return json.dumps([*calls, "" if any(step["calls"] for step in steps) else bool(row["correct"])])

@@ -10,15 +10,15 @@ calls have one result, that is stricter.
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from strop.tools.case import JudgedCase
-from strop.tools.errors import DataError, UsageError
+from strop.tools.errors import DataError
+from strop.tools.files import read_json
+from strop.tools.local_suite import Categories, Clone
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import Suite
 from strop.tools.task import Gold, Task
@@ -27,7 +27,7 @@ CATEGORIES: tuple[str, ...] = ("level1", "level2", "level3")
 """The levels: tools given, tools to be found, several calls planned."""
 
 GET = (
-    "API-Bank's data are not part of Strop: give a directory with a JSON file a level, whose name ends in "
+    "give a directory with a JSON file a level, whose name ends in "
     "level1.json, level2.json or level3.json, as --data (the processed form of the ToolRL repository)"
 )
 
@@ -42,50 +42,20 @@ _TYPES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def load_suite(
-    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
-) -> Suite:
-    """The first `limit` tasks of each level (of all, where none is named).
-
-    Raises UsageError for an unknown level or no `data`, DataError where a file is missing or malformed.
-    """
-    unknown = [name for name in categories if name not in CATEGORIES]
-    if unknown:
-        raise UsageError(f"no API-Bank level {unknown[0]!r}; there are {', '.join(CATEGORIES)}")
-    if data is None:
-        raise UsageError(GET)
-    cases: list[JudgedCase] = []
-    sizes: dict[str, int] = {}
-    digest = hashlib.sha256()
-    for level in CATEGORIES:
-        path = _file(data, level)
-        if path is not None:
-            digest.update(path.read_bytes())
-        if categories and level not in categories:
-            continue
-        if path is None:
-            raise DataError(f"no file whose name ends in {level}.json. {GET}", path=data)
-        found = list(_tasks(path, level))
-        sizes[level] = len(found)
-        cases += [JudgedCase(task) for task in found[:limit]]
-    return Suite("apibank", f"API-Bank {digest.hexdigest()[:12]}", tuple(cases), sizes)
+def _files(data: Path, level: str) -> list[Path]:
+    """One file; where there is none, what it would be called."""
+    return sorted(data.glob(f"*{level}.json"))[:1] or [data / f"*{level}.json"]
 
 
-def _file(directory: Path, level: str) -> Path | None:
-    return next(iter(sorted(directory.glob(f"*{level}.json"))), None)
-
-
-def _tasks(path: Path, level: str) -> Iterator[Task]:
-    try:
-        rows = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not JSON: {error}", path=path) from None
+def _cases(data: Path, level: str) -> Iterator[JudgedCase]:
+    (path,) = _files(data, level)
+    rows = read_json(path)
     if not isinstance(rows, list):
         raise DataError(f"want a list of tasks, got {type(rows).__name__}", path=path)
     for number, row in enumerate(rows):
         try:
-            yield _task(row, f"{level}_{number}", level)
-        except (DataError, KeyError, TypeError, ValueError, SyntaxError) as error:
+            yield JudgedCase(_task(row, f"{level}_{number}", level))
+        except (KeyError, TypeError, ValueError, SyntaxError) as error:
             raise DataError(f"row {number}: no task of API-Bank ({error!r})", path=path) from None
 
 
@@ -94,7 +64,7 @@ def _task(row: Mapping[str, Any], task_id: str, level: str) -> Task:
     calls = tuple(ToolCall(answer["name"], answer["parameters"]) for answer in answers)
     tools = tuple(tools_of(row["system"]))
     message = {"role": "user", "content": row["user"].strip()}
-    return Task(task_id, (message,), tools, Gold(calls), level, "API-Bank (MIT)")
+    return Task(task_id, (message,), tools, Gold(calls), level, "API-Bank")
 
 
 def tools_of(text: str) -> Iterator[ToolSpec]:
@@ -115,3 +85,16 @@ def _schema(kind: str) -> dict[str, Any]:
     outer, _, inner = kind.partition("(")
     schema: dict[str, Any] = {"type": _TYPES.get(outer, "string")}
     return {**schema, "items": {"type": _TYPES.get(inner.rstrip(")"), "string")}} if inner else schema
+
+
+_CLONE = Clone("apibank", Categories("API-Bank", CATEGORIES), GET, _files, _cases)
+
+
+def load_suite(
+    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
+) -> Suite:
+    """The first `limit` tasks of each level (of all, where none is named).
+
+    Raises UsageError for an unknown level or no `data`, DataError where a file is missing or malformed.
+    """
+    return _CLONE.load(categories or CATEGORIES, limit=limit, data=data)

@@ -10,14 +10,15 @@ call's result (``API_call_0``) are compared as they stand.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from strop.tools.case import JudgedCase
-from strop.tools.errors import DataError, UsageError
+from strop.tools.errors import DataError
+from strop.tools.files import read_json
+from strop.tools.local_suite import Categories, Clone
 from strop.tools.schema import fits_type
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import Suite
@@ -36,40 +37,15 @@ _TYPES: Mapping[str, str] = {
 _LIST, _QUESTION = "api_list = ", "task_instruction = "
 
 
-def load_suite(
-    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
-) -> Suite:
-    """The first `limit` tasks of each file (of both test sets, where none is named).
-
-    Raises UsageError for an unknown category or no `data`, DataError where a file is missing or malformed.
-    """
-    unknown = [name for name in categories if name not in CATEGORIES]
-    if unknown:
-        raise UsageError(f"no Seal-Tools category {unknown[0]!r}; there are {', '.join(CATEGORIES)}")
-    if data is None:
-        raise UsageError(f"Seal-Tools' data are not part of Strop: {GET}")
-    cases: list[JudgedCase] = []
-    sizes: dict[str, int] = {}
-    digest = hashlib.sha256()
-    for category in categories or CATEGORIES[:2]:
-        path = data / f"{category}.json"
-        found = list(_tasks(path, category))
-        digest.update(path.read_bytes())
-        sizes[category] = len(found)
-        cases += [JudgedCase(task) for task in found[:limit]]
-    return Suite("sealtools", f"Seal-Tools {digest.hexdigest()[:12]}", tuple(cases), sizes)
+def _files(data: Path, category: str) -> list[Path]:
+    return [data / f"{category}.json"]
 
 
-def _tasks(path: Path, category: str) -> Iterator[Task]:
-    try:
-        rows = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no such Seal-Tools file: {GET}", path=path) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"not JSON: {error}", path=path) from None
-    for number, row in enumerate(rows):
+def _cases(data: Path, category: str) -> Iterator[JudgedCase]:
+    (path,) = _files(data, category)
+    for number, row in enumerate(read_json(path)):
         try:
-            yield _task(row, category)
+            yield JudgedCase(_task(row, category))
         except (KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
             raise DataError(f"row {number}: no task of Seal-Tools ({error!r})", path=path) from None
 
@@ -113,3 +89,16 @@ def _typed(value: Any, kind: str | None) -> Any:
     except ValueError:
         return value
     return read if fits_type(read, {"type": kind}) else value
+
+
+_CLONE = Clone("sealtools", Categories("Seal-Tools", CATEGORIES), GET, _files, _cases)
+
+
+def load_suite(
+    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
+) -> Suite:
+    """The first `limit` tasks of each file (of both test sets, where none is named).
+
+    Raises UsageError for an unknown category or no `data`, DataError where a file is missing or malformed.
+    """
+    return _CLONE.load(categories or CATEGORIES[:2], limit=limit, data=data)

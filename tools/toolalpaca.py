@@ -8,14 +8,15 @@ An argument that the gold leaves empty may be left out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from strop.tools.case import JudgedCase
-from strop.tools.errors import DataError, UsageError
+from strop.tools.errors import DataError
+from strop.tools.files import read_json
+from strop.tools.local_suite import Categories, Clone
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import Suite
 from strop.tools.task import Gold, Task
@@ -26,49 +27,29 @@ GET = "clone the benchmark's repository (github.com/tangqiaoyu/ToolAlpaca) and g
 _SCHEMA_KEYS = ("type", "enum", "format", "items", "properties", "required", "default", "minimum", "maximum")
 
 
-def load_suite(
-    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
-) -> Suite:
-    """The first `limit` tasks of each set (of both, where none is named).
-
-    Raises UsageError for an unknown set or no `data`, DataError where a file is missing or malformed.
-    """
-    unknown = [name for name in categories if name not in CATEGORIES]
-    if unknown:
-        raise UsageError(f"no ToolAlpaca set {unknown[0]!r}; there are {', '.join(CATEGORIES)}")
-    if data is None:
-        raise UsageError(f"ToolAlpaca's data are not part of Strop: {GET}")
-    cases: list[JudgedCase] = []
-    sizes: dict[str, int] = {}
-    digest = hashlib.sha256()
-    for category in categories or CATEGORIES:
-        path = data / f"eval_{category}.json"
-        found = list(_tasks(path, category))
-        digest.update(path.read_bytes())
-        sizes[category] = len(found)
-        cases += [JudgedCase(task) for task in found[:limit]]
-    return Suite("toolalpaca", f"ToolAlpaca {digest.hexdigest()[:12]}", tuple(cases), sizes)
+def _files(data: Path, category: str) -> list[Path]:
+    return [data / f"eval_{category}.json"]
 
 
-def _tasks(path: Path, category: str) -> Iterator[Task]:
-    try:
-        services = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no such ToolAlpaca file: {GET}", path=path) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"not JSON: {error}", path=path) from None
-    for service in services:
+def _cases(data: Path, category: str) -> Iterator[JudgedCase]:
+    (path,) = _files(data, category)
+    for service in read_json(path):
         try:
-            tools = tuple(tools_of(json.loads(service["Documentation"])))
-            pairs = list(zip(service["Instructions"], service["Golden_Answers"], strict=False))
-            for number, (question, answer) in enumerate(pairs):
-                task_id = f"{category}_{service['Name'].replace(' ', '_')}_{number}"
-                message = {"role": "user", "content": question}
-                gold = Gold(tuple(_call(step) for step in answer))
-                yield Task(task_id, (message,), tools, gold, category, "ToolAlpaca (Apache-2.0)")
+            yield from _asked(service, category)
         except (KeyError, TypeError, ValueError) as error:
             name = service.get("Name") if isinstance(service, Mapping) else service
             raise DataError(f"service {name!r}: {error!r}", path=path) from None
+
+
+def _asked(service: Mapping[str, Any], category: str) -> Iterator[JudgedCase]:
+    """What users ask of one service. Questions beyond the gold's have none and are left out."""
+    tools = tuple(tools_of(json.loads(service["Documentation"])))
+    pairs = zip(service["Instructions"], service["Golden_Answers"], strict=False)
+    for number, (question, answer) in enumerate(pairs):
+        task_id = f"{category}_{service['Name'].replace(' ', '_')}_{number}"
+        message = {"role": "user", "content": question}
+        gold = Gold(tuple(_call(step) for step in answer))
+        yield JudgedCase(Task(task_id, (message,), tools, gold, category, "ToolAlpaca"))
 
 
 def tools_of(document: Mapping[str, Any]) -> Iterator[ToolSpec]:
@@ -115,3 +96,16 @@ def _call(step: Mapping[str, Any]) -> ToolCall:
     if isinstance(arguments, str):
         arguments = json.loads(arguments or "{}")
     return ToolCall(step["Action"], {name: value for name, value in arguments.items() if value != ""})
+
+
+_CLONE = Clone("toolalpaca", Categories("ToolAlpaca", CATEGORIES), GET, _files, _cases)
+
+
+def load_suite(
+    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
+) -> Suite:
+    """The first `limit` tasks of each set (of both, where none is named).
+
+    Raises UsageError for an unknown set or no `data`, DataError where a file is missing or malformed.
+    """
+    return _CLONE.load(categories or CATEGORIES, limit=limit, data=data)

@@ -14,8 +14,9 @@ import pytest
 from strop.tools.bfcl import CATEGORIES, BfclCase, find_data, load_suite
 from strop.tools.bfcl.results import write_results
 from strop.tools.bfcl.schema import json_schema, tool_of
-from strop.tools.bfcl.suite import LIVE, SINGLE_TURN, resolve
+from strop.tools.bfcl.suite import GROUPS, LIVE, SINGLE_TURN
 from strop.tools.errors import DataError, UsageError
+from strop.tools.local_suite import Categories
 from strop.tools.spec import ToolCall
 from strop.tools.suite import Suite
 from strop.tools.verdict import ErrorKind
@@ -185,8 +186,9 @@ def test_the_installed_data_are_whole() -> None:
 
 
 def test_groups_stand_for_their_categories_and_what_is_elsewhere_says_why(data: Path) -> None:
-    assert resolve(["live", "simple_java"]) == {*LIVE, "simple_java"}
-    assert resolve(["all"]) == set(CATEGORIES)
+    names = Categories("BFCL", CATEGORIES, GROUPS)
+    assert names.resolve(["live", "simple_java"]) == ("simple_java", *LIVE)
+    assert names.resolve(["all"]) == CATEGORIES
     with pytest.raises(UsageError, match=r"web_search_base.*over the internet"):
         load_suite(["web_search_base"], data=data)
     with pytest.raises(UsageError, match=r"memory_kv.*FAISS"):

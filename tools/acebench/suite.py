@@ -9,7 +9,6 @@ the benchmark fixes, so the model is told them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from statistics import mean
 from typing import Any
 
 from strop.tools.acebench.checker import COPY, Fault, check_any
-from strop.tools.errors import DataError, UsageError
-from strop.tools.files import json_text, read_jsonl
+from strop.tools.files import json_text
+from strop.tools.local_suite import Categories, Clone, matched, rows_of
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import Overall, Scores, Suite
 from strop.tools.task import Gold, Task
@@ -44,6 +43,7 @@ CATEGORIES = NORMAL + SPECIAL
 """The categories there are, in the order they are run and reported."""
 GROUPS: Mapping[str, tuple[str, ...]] = {"all": CATEGORIES, "normal": NORMAL, "special": SPECIAL}
 
+TITLE = "ACEBench"
 GET = (
     "clone the benchmark's repository (github.com/ACEBench/ACEBench) and give its directory of English data, "
     "the one with data_normal_*.json and possible_answer/, as --data"
@@ -121,29 +121,6 @@ def said_error(category: str, text: str, gold: Any) -> str | None:
     return error
 
 
-def load_suite(
-    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
-) -> Suite:
-    """The first `limit` tasks of each category (of all, where none is named); `GROUPS` may be named, too.
-
-    Raises UsageError for an unknown category or no `data`, DataError where a file is missing or malformed.
-    """
-    wanted = _resolve(categories or CATEGORIES)
-    if data is None:
-        raise UsageError(f"ACEBench's data are not part of Strop: {GET}")
-    cases: list[AceCase] = []
-    sizes: dict[str, int] = {}
-    digest = hashlib.sha256()
-    for category in (name for name in CATEGORIES if name in wanted):
-        found = _load_category(data, category)
-        sizes[category] = len(found)
-        cases += found[:limit]
-    for category in CATEGORIES:
-        for path in (_file(data, category), _file(data / "possible_answer", category)):
-            digest.update(path.read_bytes() if path.is_file() else b"")
-    return Suite("acebench", f"ACEBench {digest.hexdigest()[:12]}", tuple(cases), sizes, overalls)
-
-
 def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
     """The groups' scores and the overall, as the benchmark's ``generate_result_csv`` has them.
 
@@ -172,46 +149,20 @@ def _accuracy(category: str, verdicts: Mapping[str, float]) -> float:
     return mean(conversations.values())
 
 
-def _resolve(names: Sequence[str]) -> frozenset[str]:
-    found: set[str] = set()
-    for name in names:
-        if name in AGENT or name == "agent":
-            raise UsageError(
-                f"ACEBench category {name!r} needs a model that plays the user and the benchmark's "
-                "simulators; it is not covered"
-            )
-        if name not in CATEGORIES and name not in GROUPS:
-            raise UsageError(f"no ACEBench category {name!r}; there are {', '.join((*CATEGORIES, *GROUPS))}")
-        found.update(GROUPS.get(name, (name,)))
-    return frozenset(found)
-
-
 def _file(directory: Path, category: str) -> Path:
     return directory / f"data_{category}.json"
 
 
-def _load_category(data: Path, category: str) -> list[AceCase]:
-    questions = _rows(_file(data, category), "id", "question", "function")
-    answers = {
-        row["id"]: row for row in _rows(_file(data / "possible_answer", category), "id", "ground_truth")
-    }
-    missing = [row["id"] for row in questions if row["id"] not in answers]
-    if missing:
-        raise DataError(f"no answer to {missing[0]!r}", path=_file(data / "possible_answer", category))
-    return [_case(category, row, answers[row["id"]]["ground_truth"]) for row in questions]
+def _files(data: Path, category: str) -> tuple[Path, Path]:
+    """Questions and answers."""
+    return _file(data, category), _file(data / "possible_answer", category)
 
 
-def _rows(path: Path, *wanted: str) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise DataError(f"no such ACEBench file: {GET}", path=path)
-    rows, bad = read_jsonl(path)
-    if bad:
-        raise DataError(bad[0].reason, path=path, line=bad[0].line)
-    for line, row in rows:
-        lacking = [name for name in wanted if name not in row]
-        if lacking:
-            raise DataError(f"no {lacking[0]!r}; is this ACEBench?", path=path, line=line)
-    return [row for _, row in rows]
+def _cases(data: Path, category: str) -> list[AceCase]:
+    asked, answered = _files(data, category)
+    questions = rows_of(asked, "id", "question", "function", title=TITLE, get=GET)
+    truths = matched(questions, rows_of(answered, "id", "ground_truth", title=TITLE, get=GET), answered)
+    return [_case(category, row, truth) for row, truth in zip(questions, truths, strict=True)]
 
 
 def _case(category: str, row: Mapping[str, Any], gold: Any) -> AceCase:
@@ -298,3 +249,28 @@ def _kind(fault: Fault, too_few: bool) -> ErrorKind:
     if fault.error_type == "wrong functions number":
         return ErrorKind.MISSING_CALL if too_few else ErrorKind.EXTRA_CALL
     return _KINDS.get(fault.error_type, ErrorKind.WRONG_VALUE)
+
+
+_CLONE = Clone(
+    name="acebench",
+    categories=Categories(
+        TITLE,
+        CATEGORIES,
+        GROUPS,
+        {"agent": "it needs a model that plays the user and the benchmark's simulators; it is not covered"},
+    ),
+    get=GET,
+    files=_files,
+    read=_cases,
+    overalls=overalls,
+)
+
+
+def load_suite(
+    categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
+) -> Suite:
+    """The first `limit` tasks of each category (of all, where none is named); `GROUPS` may be named, too.
+
+    Raises UsageError for an unknown category or no `data`, DataError where a file is missing or malformed.
+    """
+    return _CLONE.load(categories or CATEGORIES, limit=limit, data=data)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from strop.tools.bfcl.fault import Fault
-from strop.tools.bfcl.files import INSTALL, answers_of, question_file, rows_of
+from strop.tools.bfcl.files import INSTALL, answers_of, question_file, rows_of, tool_folder
 from strop.tools.bfcl.schema import tool_of
 from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.worlds import Setup
@@ -116,7 +116,7 @@ def _episode(
 def _documents(directory: Path) -> dict[str, tuple[ToolSpec, ...]]:
     """Tools of each simulator."""
     files = _constants("executable_backend_config").MULTI_TURN_FUNC_DOC_FILE_MAPPING
-    folder = directory / "multi_turn_func_doc"
+    folder = tool_folder(directory)
     return {
         name: tuple(tool_of(row) for row in rows_of(folder / file, "name", "parameters"))
         for name, file in files.items()

@@ -20,6 +20,7 @@ from strop.tools.bfcl.single import BfclCase, load_cases
 from strop.tools.bfcl.variations import FORMAT_SENSITIVITY, vary
 from strop.tools.episode import Episode
 from strop.tools.errors import UsageError
+from strop.tools.local_suite import Categories
 from strop.tools.suite import Case, Suite
 
 NON_LIVE: tuple[str, ...] = (
@@ -53,12 +54,12 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """Names for several categories, as the official command has them."""
 
-ELSEWHERE: Mapping[str, str] = {
+_ELSEWHERE: Mapping[str, str] = {
     "web_search": "web search asks a search service over the internet, with a key: run it with bfcl-eval",
     "memory": "the memory categories need bfcl-eval's own environment (BM25, FAISS, sentence-transformers): "
     "run them with bfcl-eval",
 }
-"""Why some official categories are not here."""
+_NAMED = Categories("BFCL", (*CATEGORIES, FORMAT_SENSITIVITY), GROUPS, _ELSEWHERE)
 
 
 def load_suite(
@@ -69,14 +70,14 @@ def load_suite(
     Read from `data`, else the directory named by $STROP_BFCL_DATA, else the installed ``bfcl-eval``.
     Raises UsageError for an unknown category, DataError where a file is missing or malformed.
     """
-    wanted = resolve(categories or CATEGORIES)
+    wanted = _NAMED.resolve(categories or CATEGORIES)
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 task a category, got {limit}")
     directory = data or find_data()
     simulators = Simulators()
     cases: list[Case | Episode] = []
     sizes: dict[str, int] = {}
-    for category in (name for name in (*CATEGORIES, FORMAT_SENSITIVITY) if name in wanted):
+    for category in wanted:
         found: Sequence[Case | Episode]
         if category in MULTI_TURN:
             found = load_episodes(directory, category, simulators)
@@ -86,24 +87,10 @@ def load_suite(
             found = load_cases(category, directory)
         sizes[category] = len(found)
         cases += found[:limit]
-    return Suite("bfcl", version_of(directory, CATEGORIES), tuple(cases), sizes, overalls)
+    return Suite("bfcl", version_of(directory, _NAMED.names), tuple(cases), sizes, overalls)
 
 
 def _python_cases(directory: Path) -> dict[str, BfclCase]:
     """The tasks that may be asked in several ways, by id."""
     names = (name for name in GROUPS["python"] if "relevance" not in name)
     return {case.task.id: case for name in names for case in load_cases(name, directory)}
-
-
-def resolve(names: Sequence[str]) -> frozenset[str]:
-    """The categories that these names of categories and groups stand for. Raises UsageError."""
-    found: set[str] = set()
-    for name in names:
-        elsewhere = next((why for prefix, why in ELSEWHERE.items() if name.startswith(prefix)), None)
-        if elsewhere is not None:
-            raise UsageError(f"BFCL category {name!r}: {elsewhere}")
-        if name not in (*CATEGORIES, FORMAT_SENSITIVITY, *GROUPS):
-            known = ", ".join((*CATEGORIES, FORMAT_SENSITIVITY, *GROUPS))
-            raise UsageError(f"no BFCL category {name!r}; there are {known}")
-        found.update(GROUPS.get(name, (name,)))
-    return frozenset(found)

@@ -26,16 +26,15 @@ from typing import Any, TypeVar
 from strop.agent.answer import Answerer
 from strop.agent.board import Board
 from strop.agent.engines.base import Sampling
+from strop.agent.failure import failures_of
 from strop.agent.lock import held
-from strop.agent.page import write_page
+from strop.agent.outcome import write_outcome
 from strop.agent.rows import ANSWERS, SETTINGS, answered, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.results import write_results
 from strop.tools.errors import UsageError
 from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, write_jsonl
 from strop.tools.suite import Suite
-
-SUMMARY, PAGE = "summary.json", "page.html"
 
 Item = TypeVar("Item")
 
@@ -161,5 +160,4 @@ def _write(out: Path, suite: Suite, rows: list[dict[str, Any]], summary: Summary
     write_jsonl(out / ANSWERS, rows)
     if suite.name == "bfcl":
         write_results(out, summary.model, [row for row in rows if not row.get("sample")])
-    write_json(out / SUMMARY, summary.to_json())
-    write_page(out / PAGE, summary, rows, suite.cases)
+    write_outcome(out, summary, failures_of(rows, suite.cases))

@@ -11,10 +11,10 @@ from typing import Any
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Step, Trajectory, play
-from strop.tools.episode import Episode
+from strop.tools.episode import Episode, is_episode
 from strop.tools.errors import DataError, TooLongError, UsageError
 from strop.tools.files import read_jsonl
-from strop.tools.suite import Case, TextCase
+from strop.tools.suite import Case, is_text_case
 from strop.tools.verdict import ErrorKind, Verdict
 
 Row = Mapping[str, Any]
@@ -32,7 +32,7 @@ async def answered(
     """The row of one case, asked now. Raises what the answerer raises, but for a task too long for it."""
     began = time.monotonic()
     try:
-        if isinstance(case, Episode):
+        if is_episode(case):
             row = await _played(case, answerer, sampling, sample)
         else:
             row = await _asked(case, answerer, sampling)
@@ -47,9 +47,9 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
         answer = await answerer.answer(case.task, sampling)
     except TooLongError as error:
         return _answer(Answer(Draft((), (), "", (), None), Usage())) | _too_long(str(error))
-    if isinstance(case, TextCase):
-        return _answer(answer) | _judged(case.score_text(answer.final.text))
-    return _answer(answer) | _judged(case.score(answer.calls, answer.content, answer.final.problem))
+    if is_text_case(case):
+        return _answer(answer) | case.score_text(answer.final.text).to_json()
+    return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 
 
 async def _played(episode: Episode, answerer: Answerer, sampling: Sampling, sample: int) -> dict[str, Any]:
@@ -57,14 +57,10 @@ async def _played(episode: Episode, answerer: Answerer, sampling: Sampling, samp
     if played.too_long:
         judged = _too_long(played.problem or "")
     elif played.cut_off:
-        judged = _judged(Verdict.wrong(ErrorKind.UNFINISHED, played.problem or ""))
+        judged = Verdict.wrong(ErrorKind.UNFINISHED, played.problem or "").to_json()
     else:
-        judged = _judged(episode.score(played.calls))
+        judged = episode.score(played.calls).to_json()
     return _trajectory(played) | judged
-
-
-def _judged(verdict: Verdict) -> dict[str, Any]:
-    return {"correct": verdict.correct, "error": verdict.error, "detail": verdict.detail}
 
 
 def _too_long(detail: str) -> dict[str, Any]:

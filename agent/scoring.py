@@ -8,62 +8,113 @@ multi-turn tasks a list of such for each step of each turn.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from strop.agent.page import write_page
+from strop.agent.answer import Usage
+from strop.agent.failure import Failure, failures_of
+from strop.agent.outcome import write_outcome
+from strop.agent.processes import spread
 from strop.agent.rows import ANSWERS
-from strop.agent.summary import Summary, by_category, scores_of, usage_of
-from strop.tools.bfcl.episodes import BfclEpisode
+from strop.agent.summary import CategorySummary, Summary, by_category, scores_of, usage_of
+from strop.tools.bfcl.episodes import MULTI_TURN
 from strop.tools.bfcl.files import PREFIX
-from strop.tools.bfcl.suite import CATEGORIES, load_suite
-from strop.tools.bfcl.variations import FORMAT_SENSITIVITY
-from strop.tools.episode import Episode
+from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, overalls
+from strop.tools.bfcl.simulators import Simulators
+from strop.tools.bfcl.suite import CATEGORIES, load_category
+from strop.tools.episode import Episode, is_episode
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import read_jsonl, write_json, write_jsonl
+from strop.tools.files import json_text, read_jsonl, write_text
 from strop.tools.formats import read_calls
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import Case, Suite, TextCase
-from strop.tools.verdict import Verdict
+from strop.tools.suite import Case, is_text_case
 
 
 def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> Summary:
     """Score every result file under `results` and write answers, summary and page to `out`.
 
-    `call_format` is what texts are read as first. Raises UsageError where there is no result file, DataError
-    for a row that is none, RunError where `out` cannot be written.
+    Categories are scored side by side, a process a processor. `call_format` is what texts are read as first.
+    Raises UsageError where there is no result file, DataError for a row that is none, RunError where `out`
+    cannot be written.
     """
-    names = {
-        path: path.name.removeprefix(f"{PREFIX}_").removesuffix("_result.json") for path in _files(results)
-    }
-    categories = [name for name in (*CATEGORIES, FORMAT_SENSITIVITY) if name in names.values()]
-    if not categories:
+    jobs = [
+        _Job(category, paths, call_format)
+        for category in (*CATEGORIES, FORMAT_SENSITIVITY)
+        if (paths := tuple(sorted(results.rglob(f"{PREFIX}_{category}_result.json"))))
+    ]
+    if not jobs:
         raise UsageError(f"{results}: no {PREFIX}_<category>_result.json of a category that is judged here")
-    suite = load_suite(categories)
-    rows = _judged([path for path, name in names.items() if name in categories], suite, call_format)
-    overalls = suite.overalls(scores_of(rows), suite.sizes)
-    summary = Summary("bfcl", results.name, "unknown", by_category(rows), usage_of(rows), 0.0, overalls)
-    write_jsonl(out / ANSWERS, rows)
-    write_json(out / "summary.json", summary.to_json())
-    write_page(out / "page.html", summary, rows, suite.cases)
+    # The slowest first: whoever takes one last ends last.
+    slowest = sorted(jobs, key=lambda job: -job.work)
+    scored = dict(zip((job.category for job in slowest), spread(_score, slowest), strict=True))
+    every = [scored[job.category] for job in jobs]
+    summary = Summary(
+        "bfcl",
+        results.name,
+        "unknown",
+        {job.category: scored[job.category].summary for job in jobs},
+        sum((one.usage for one in every), Usage()),
+        0.0,
+        overalls(
+            {job.category: scored[job.category].scores for job in jobs},
+            {job.category: scored[job.category].size for job in jobs},
+        ),
+    )
+    write_text(out / ANSWERS, "".join(one.lines for one in every))
+    write_outcome(out, summary, [failure for one in every for failure in one.failures])
     return summary
 
 
-def _judged(paths: Iterable[Path], suite: Suite, call_format: str) -> list[dict[str, Any]]:
-    """Rows of all files, in the order of the suite."""
-    cases = {case.task.id: case for case in suite.cases}
-    episode = next((case for case in suite.cases if isinstance(case, BfclEpisode)), None)
-    if episode is not None:
-        # It starts while the single turns, which come first, are judged here.
-        episode.simulators.start()
-    given = {entry.id: entry for path in paths for entry in _entries(path, cases)}
-    return [given[task_id].row(case, call_format) for task_id, case in cases.items() if task_id in given]
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A category to be scored."""
+
+    category: str
+    paths: tuple[Path, ...]
+    call_format: str
+
+    @property
+    def work(self) -> int:
+        """How long it takes, for comparison: simulators are slower than comparing arguments."""
+        size = sum(path.stat().st_size for path in self.paths)
+        return 3 * size if self.category in MULTI_TURN else size
 
 
-def _files(results: Path) -> list[Path]:
-    return sorted(results.rglob(f"{PREFIX}_*_result.json"))
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A category's answers, and what is told of them; small enough to be sent to another process."""
+
+    lines: str
+    """Its part of ``answers.jsonl``."""
+    summary: CategorySummary
+    scores: Mapping[str, float]
+    usage: Usage
+    size: int
+    failures: list[Failure]
+
+
+def _score(job: _Job) -> _Scored:
+    cases = load_category(job.category, simulators=_simulators())
+    by_id = {case.task.id: case for case in cases}
+    given = {entry.id: entry for path in job.paths for entry in _entries(path, by_id)}
+    rows = [given[case.task.id].row(case, job.call_format) for case in cases if case.task.id in given]
+    return _Scored(
+        "".join(json_text(row) + "\n" for row in rows),
+        by_category(rows)[job.category],
+        scores_of(rows)[job.category],
+        usage_of(rows),
+        len(cases),
+        failures_of(rows, cases),
+    )
+
+
+@cache
+def _simulators() -> Simulators:
+    """This process's, for all episodes: starting some takes as long as judging two hundred."""
+    return Simulators()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +156,19 @@ def _entries(path: Path, cases: Container[str]) -> Iterator[_Entry]:
 
 
 def _row(case: Case | Episode, result: Any, call_format: str) -> dict[str, Any]:
-    if isinstance(case, Episode):
+    if is_episode(case):
         if not isinstance(result, list):
             raise ValueError("not a list of turns")
         tools = case.turns[-1].tools
         turns = [[_step(step, tools, call_format) for step in turn] for turn in result]
         verdict = case.score([[step["read"] for step in turn] for turn in turns])
         played = [[{**_told(step), "results": [""] * len(step["read"])} for step in turn] for turn in turns]
-        return {"turns": played, **_verdict(verdict)}
-    if isinstance(case, TextCase):
+        return {"turns": played, **verdict.to_json()}
+    if is_text_case(case):
         told = {"calls": [], "content": str(result), "text": str(result), "repairs": []}
-        return {**told, **_verdict(case.score_text(str(result)))}
+        return {**told, **case.score_text(str(result)).to_json()}
     step = _step(result, case.task.tools, call_format)
-    return {**_told(step), **_verdict(case.score(step["read"], step["content"], step["problem"]))}
+    return {**_told(step), **case.score(step["read"], step["content"], step["problem"]).to_json()}
 
 
 def _step(result: Any, tools: Sequence[ToolSpec], call_format: str) -> dict[str, Any]:
@@ -144,10 +195,6 @@ def _step(result: Any, tools: Sequence[ToolSpec], call_format: str) -> dict[str,
 def _told(step: Mapping[str, Any]) -> dict[str, Any]:
     calls = [call.to_json() for call in step["read"]]
     return {"calls": calls, **{name: step[name] for name in ("content", "text", "repairs")}}
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {"correct": verdict.correct, "error": verdict.error, "detail": verdict.detail}
 
 
 def _sum(value: Any) -> float:

@@ -23,7 +23,7 @@ from strop.agent.bench import in_flight, run_bench
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import PolicySource, load_policy
 from strop.agent.policy import Policy
-from strop.tools.bfcl import load_suite
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.suite import Suite
 
 SAMPLING = Sampling(max_tokens=64)

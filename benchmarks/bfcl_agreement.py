@@ -33,9 +33,11 @@ from pathlib import Path
 from typing import Any
 
 from strop.agent.rows import read_answers
-from strop.tools.bfcl import SINGLE_TURN, BfclCase, Fault, load_suite
 from strop.tools.bfcl.checker import language_of
+from strop.tools.bfcl.fault import Fault
 from strop.tools.bfcl.gold import gold_calls
+from strop.tools.bfcl.single import BfclCase
+from strop.tools.bfcl.suite import SINGLE_TURN, load_suite
 from strop.tools.spec import ToolCall
 
 Calls = tuple[ToolCall, ...]

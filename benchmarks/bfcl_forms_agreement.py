@@ -23,9 +23,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from strop.tools.bfcl import load_suite
 from strop.tools.bfcl.answers import UnreadableError, read_answer
-from strop.tools.bfcl.variations import FORMAT_SENSITIVITY, VariedCase
+from strop.tools.bfcl.overall import FORMAT_SENSITIVITY
+from strop.tools.bfcl.suite import load_suite
+from strop.tools.bfcl.variations import VariedCase
 from strop.tools.spec import ToolCall
 
 OFFICIAL = """

@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from strop.agent.rows import read_answers
-from strop.tools.bfcl import BfclEpisode, find_data, load_suite
-from strop.tools.bfcl.files import question_file, rows_of
+from strop.tools.bfcl.episodes import BfclEpisode
+from strop.tools.bfcl.files import find_data, question_file, rows_of
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation
 from strop.tools.spec import ToolCall
 

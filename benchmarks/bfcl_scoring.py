@@ -31,8 +31,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bfcl_agreement
 import bfcl_multi_turn_agreement
 
-from strop.tools.bfcl import BfclCase, BfclEpisode, load_suite
+from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.files import PREFIX
+from strop.tools.bfcl.single import BfclCase
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.files import write_jsonl
 from strop.tools.spec import ToolCall
 

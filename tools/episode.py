@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Message, Task
 from strop.tools.verdict import Verdict
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,6 @@ class Turn:
     """All tools on offer from now on."""
 
 
-@runtime_checkable
 class Episode(Protocol):
     """A benchmark case of several turns."""
 
@@ -61,3 +63,8 @@ class Episode(Protocol):
     def gold_lines(self) -> Sequence[str]:
         """What is right, for a person."""
         ...
+
+
+def is_episode(case: object) -> TypeIs[Episode]:
+    """Whether a benchmark's case is one. (A protocol's own check takes longer than judging an answer.)"""
+    return hasattr(case, "turns")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from strop.tools.episode import Episode
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 class Case(Protocol):
@@ -29,13 +32,17 @@ class Case(Protocol):
         ...
 
 
-@runtime_checkable
 class TextCase(Case, Protocol):
     """A case whose prompt says how calls are to be written: judged by the very text of the answer."""
 
     def score_text(self, text: str) -> Verdict:
         """Judge an answer's text."""
         ...
+
+
+def is_text_case(case: object) -> TypeIs[TextCase]:
+    """Whether a case is judged by the text of its answer."""
+    return hasattr(case, "score_text")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class Source:
 
 SUITES: Mapping[str, Source] = {
     "bfcl": Source(
-        "The Berkeley Function Calling Leaderboard, judged as its own checker judges.", "strop.tools.bfcl"
+        "The Berkeley Function Calling Leaderboard, judged as its own checker judges.",
+        "strop.tools.bfcl.suite",
     ),
     "acebench": Source(
         "ACEBench, normal and special, judged as its published checker judges.", "strop.tools.acebench"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class ErrorKind(StrEnum):
@@ -54,3 +55,7 @@ class Verdict:
     @classmethod
     def wrong(cls, error: ErrorKind, detail: str) -> Verdict:
         return cls(False, error, detail)
+
+    def to_json(self) -> dict[str, Any]:
+        """As rows of answers hold it."""
+        return {"correct": self.correct, "error": self.error, "detail": self.detail}

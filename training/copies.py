@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from strop.tools.bfcl import find_data, load_suite
+from strop.tools.bfcl.files import find_data
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.contamination import Hit, Index
 from strop.tools.errors import DataError, UsageError
 from strop.tools.task import Task

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from strop.tools.bfcl import load_suite
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.errors import StropError, UsageError
 from strop.tools.files import write_text
 from strop.tools.verdict import ErrorKind

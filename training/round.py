@@ -29,7 +29,7 @@ from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect
-from strop.tools.bfcl import load_suite
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
 from strop.tools.errors import RunError
 from strop.tools.files import file_digest, write_json, write_jsonl

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from importlib.metadata import version
 
 import typer
 
@@ -42,6 +41,8 @@ INTERRUPTED = 130
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"strop {version('strop')}")
         raise typer.Exit
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from strop.agent.cli.asking import Asked
 from strop.agent.cli.options import (
     DEFAULT_MODEL,
     AdapterOption,
@@ -21,6 +20,7 @@ from strop.agent.cli.options import (
 from strop.tools.suites import SUITES
 
 if TYPE_CHECKING:
+    from strop.agent.cli.asking import Asked
     from strop.agent.comparison import Report
     from strop.agent.engines.base import Sampling
     from strop.agent.summary import Summary
@@ -97,6 +97,7 @@ def _suite_command(name: str) -> Callable[..., None]:
         max_model_len: ContextOption = 8192,
         engine_arg: EngineFlags = None,
     ) -> None:
+        from strop.agent.cli.asking import Asked
         from strop.agent.cli.parsing import names
 
         suite = SUITES[name].load(names(categories), limit=limit, data=data)
@@ -141,6 +142,7 @@ def run_file(
     engine_arg: EngineFlags = None,
 ) -> None:
     """Tasks or a benchmark of your own."""
+    from strop.agent.cli.asking import Asked
     from strop.agent.cli.parsing import names
 
     suite = _suite_of(file, names(categories), limit, data)

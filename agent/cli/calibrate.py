@@ -72,7 +72,8 @@ def calibrate(
 
 def _cases(tasks: str, limit: int | None) -> list[Case]:
     if tasks == "bfcl":
-        from strop.tools.bfcl import SINGLE_TURN, load_cases
+        from strop.tools.bfcl.single import load_cases
+        from strop.tools.bfcl.suite import SINGLE_TURN
 
         return [case for category in SINGLE_TURN for case in load_cases(category)[:limit]]
     from strop.agent.cli.parsing import read_tasks_aloud

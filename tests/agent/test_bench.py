@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from strop.agent.answer import Answer, Draft, Usage
-from strop.agent.bench import SUMMARY, run_bench
+from strop.agent.bench import run_bench
 from strop.agent.engines.base import Sampling
+from strop.agent.outcome import SUMMARY
 from strop.agent.rows import ANSWERS, read_answers
 from strop.agent.summary import Summary
 from strop.tools.errors import DataError, EngineError, RunError, UsageError

@@ -16,9 +16,10 @@ from strop.agent.engines.base import Sampling
 from strop.agent.episodes import play
 from strop.agent.rows import read_answers
 from strop.agent.scoring import score_results
-from strop.tools.bfcl import BfclEpisode, load_suite
+from strop.tools.bfcl.episodes import BfclEpisode
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation
-from strop.tools.episode import Episode, Turn
+from strop.tools.episode import Turn, is_episode
 from strop.tools.errors import DataError, StepLimitError, TooLongError, UsageError
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import Suite
@@ -88,7 +89,7 @@ class Script:
 async def test_results_are_shown_and_turns_end_with_an_answer_without_a_call() -> None:
     episode, script = Counter(), Script([said("one", "one"), said("one"), said(), said("two"), said()])
     played = await play(episode, script, Sampling(), "a")
-    assert isinstance(episode, Episode)
+    assert is_episode(episode)
     assert played.problem is None
     assert [[step.results for step in turn] for turn in played.turns] == [
         [("1", "2"), ("3",), ()],

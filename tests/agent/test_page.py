@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from strop.agent.answer import Usage
-from strop.agent.page import MOST_FAILURES, write_page
+from strop.agent.failure import MOST_FAILURES, failures_of
+from strop.agent.page import write_page
 from strop.agent.summary import Summary, by_category
 from strop.tools.case import JudgedCase
 from strop.tools.spec import ToolCall, ToolSpec
@@ -62,21 +63,30 @@ def page_of(tmp_path: Path, rows: list[dict[str, Any]], cases: list[JudgedCase])
     summary = Summary(
         "own", NASTY, "off", by_category(rows), Usage(3, 2, 1), 2.0, [Overall("own overall", 0.5, ("more",))]
     )
-    write_page(tmp_path / "page.html", summary, rows, cases)
+    write_page(tmp_path / "page.html", summary, failures_of(rows, cases))
     return (tmp_path / "page.html").read_text()
 
 
 def test_what_models_write_never_becomes_markup(tmp_path: Path) -> None:
     page = page_of(tmp_path, [row(0, "simple", False), row(1, "simple", True)], [case(0, "simple")])
     scripts = Scripts(page)
-    assert len(scripts.texts) == 2
+    assert len(scripts.texts) == 3
     assert scripts.handlers == []
     assert NASTY not in page
     (failure,) = json.loads(scripts.texts[0])
     assert failure["detail"] == failure["said"] == NASTY
     assert failure["asked"] == [[{"role": "user", "text": NASTY}]]
     assert failure["gold"] == ['f(x="right")']
+    (tool,) = json.loads(scripts.texts[1])
+    assert tool["about"] == NASTY
     assert not re.search(r"(?:src|href)=[\"']?http", page)
+
+
+def test_a_tool_on_offer_in_many_tasks_is_there_once(tmp_path: Path) -> None:
+    rows = [row(number, "simple", False) for number in range(3)]
+    scripts = Scripts(page_of(tmp_path, rows, [case(number, "simple") for number in range(3)]))
+    assert [failure["tools"] for failure in json.loads(scripts.texts[0])] == [[0]] * 3
+    assert [tool["name"] for tool in json.loads(scripts.texts[1])] == ["f"]
 
 
 def test_the_numbers_are_there(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import running
 from strop.agent.server.served import Served
 from strop.agent.summary import Summary
-from strop.tools.bfcl import load_suite
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.suite import Suite

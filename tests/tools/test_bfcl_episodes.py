@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from strop.tools.bfcl import BfclEpisode, load_suite
+from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.simulators import Simulators
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation, Setup, World, check
 from strop.tools.errors import StepLimitError
 from strop.tools.spec import ToolCall
@@ -60,7 +61,7 @@ def test_the_gold_is_read_as_literals_and_nothing_else() -> None:
 
 
 def test_only_public_methods_of_the_tasks_own_instances_can_be_called() -> None:
-    world = World(FILES)
+    world = World(FILES.beginning())
     assert world.call(Invocation("ls", {})) == '{"current_directory_content": ["a.txt", "docs"]}'
     for name in ("_load_scenario", "__init__", "open", "exit", "eval", "ls.__class__", "", "print"):
         assert "is not defined" in world.call(Invocation(name, {}))
@@ -68,11 +69,11 @@ def test_only_public_methods_of_the_tasks_own_instances_can_be_called() -> None:
 
 
 def test_worlds_share_nothing() -> None:
-    one, other = World(FILES), World(FILES)
+    one, other = World(FILES.beginning()), World(FILES.beginning())
     one.call(Invocation("rm", {"file_name": "a.txt"}))
     assert "a.txt" not in one.call(Invocation("ls", {}))
     assert "a.txt" in other.call(Invocation("ls", {}))
-    assert "a.txt" in World(FILES).call(Invocation("ls", {}))
+    assert "a.txt" in World(FILES.beginning()).call(Invocation("ls", {}))
 
 
 GOLD = [
@@ -108,7 +109,7 @@ def test_a_trajectory(turns: list[list[list[ToolCall]]], error: str | None) -> N
 
 
 def test_steps_in_a_child_give_what_they_give_here(simulators: Simulators) -> None:
-    here = World(FILES)
+    here = World(FILES.beginning())
     for calls in ([CD], [call("touch", file_name="zebra"), call("ls")], [call("nothing")]):
         assert simulators.step("a", FILES, calls) == [here.call(one) for one in invoked(*calls)]
     assert "zebra" not in simulators.step("b", FILES, [call("ls")])[0]

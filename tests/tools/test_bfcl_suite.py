@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from strop.tools.bfcl import CATEGORIES, BfclCase, find_data, load_suite
+from strop.tools.bfcl.files import find_data
 from strop.tools.bfcl.results import write_results
 from strop.tools.bfcl.schema import json_schema, tool_of
-from strop.tools.bfcl.suite import GROUPS, LIVE, SINGLE_TURN
+from strop.tools.bfcl.single import BfclCase
+from strop.tools.bfcl.suite import CATEGORIES, GROUPS, LIVE, SINGLE_TURN, load_suite
 from strop.tools.errors import DataError, UsageError
 from strop.tools.local_suite import Categories
 from strop.tools.spec import ToolCall

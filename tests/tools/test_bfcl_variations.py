@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.tools.bfcl import load_suite
 from strop.tools.bfcl.answers import FORMS, NoCallsError, UnreadableError, read_answer
 from strop.tools.bfcl.overall import overalls
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.variations import VARIATIONS, VariedCase
 from strop.tools.spec import ToolCall
-from strop.tools.suite import TextCase
+from strop.tools.suite import is_text_case
 from strop.tools.verdict import ErrorKind
 
 needs_bfcl = pytest.mark.skipif(util.find_spec("bfcl_eval") is None, reason="bfcl-eval is not installed")
@@ -97,7 +97,7 @@ def test_every_task_is_asked_in_every_way_and_its_gold_is_right() -> None:
     assert len(VARIATIONS) == len(set(map(str, VARIATIONS))) == 26
     for case in suite.cases[:52]:
         assert isinstance(case, VariedCase)
-        assert isinstance(case, TextCase)
+        assert is_text_case(case)
         system = case.task.messages[0]["content"]
         assert case.base.functions[0]["name"] in system
         assert ("<TOOLCALL>" in system) == case.variation.tagged

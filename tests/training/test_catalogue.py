@@ -43,7 +43,7 @@ def test_a_tool_has_a_valid_schema_and_enough_wordings(tool: CatalogueTool) -> N
 def test_no_tool_is_named_as_in_the_leaderboard() -> None:
     """Training on its tools would be training on the test."""
     find_data = pytest.importorskip(
-        "strop.tools.bfcl", reason="the suite is not part of this build"
+        "strop.tools.bfcl.files", reason="the suite is not part of this build"
     ).find_data
     pytest.importorskip("bfcl_eval", reason="bfcl-eval carries the leaderboard's data")
     named: set[str] = set()

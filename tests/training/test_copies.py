@@ -6,7 +6,7 @@ from importlib import util
 
 import pytest
 
-from strop.tools.bfcl import load_suite
+from strop.tools.bfcl.suite import load_suite
 from strop.tools.errors import UsageError
 from strop.tools.task import Task
 from strop.training.copies import refuse_copies

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ def find_data() -> Path:
     named = os.environ.get("STROP_BFCL_DATA")
     if named:
         return Path(named)
-    try:
-        return Path(str(metadata.distribution("bfcl-eval").locate_file("bfcl_eval/data")))
-    except metadata.PackageNotFoundError:
+    found = find_spec("bfcl_eval")
+    if found is None or not found.submodule_search_locations:
         message = f"the BFCL data are not installed: {INSTALL} (or name their directory in STROP_BFCL_DATA)"
-        raise DataError(message) from None
+        raise DataError(message)
+    return Path(found.submodule_search_locations[0], "data")
 
 
 def question_file(directory: Path, category: str) -> Path:

@@ -18,6 +18,7 @@ NON_LIVE_CALLS = ("multiple", "parallel", "parallel_multiple")
 LIVE_CALLS = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
 MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 WEB_SEARCH = ("web_search_base", "web_search_no_snippet")
+FORMAT_SENSITIVITY = "format_sensitivity"
 MEMORY = ("memory_kv", "memory_vector", "memory_rec_sum")
 
 
@@ -47,14 +48,14 @@ def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
 
 def _format_sensitivity(scores: Scores, sizes: Mapping[str, int]) -> Iterator[Overall]:
     """How much accuracy differs between the ways of asking: the greatest difference, and the deviation."""
-    category = "format_sensitivity"
-    verdicts = scores.get(category, {})
+    verdicts = scores.get(FORMAT_SENSITIVITY, {})
     by_variation: dict[str, list[float]] = {}
     for task_id, right in verdicts.items():
         by_variation.setdefault(task_id.split(":")[1], []).append(right)
     accuracies = [mean(right) for right in by_variation.values()]
     if len(accuracies) > 1:
-        missing = () if len(verdicts) >= sizes.get(category, 1) else (category,)
+        whole = len(verdicts) >= sizes.get(FORMAT_SENSITIVITY, 1)
+        missing = () if whole else (FORMAT_SENSITIVITY,)
         yield Overall("format sensitivity, greatest difference", max(accuracies) - min(accuracies), missing)
         yield Overall("format sensitivity, standard deviation", stdev(accuracies), missing)
 

@@ -180,7 +180,7 @@ def serve() -> None:
 def _answer(request: dict[str, Any], worlds: dict[str, World]) -> dict[str, Any]:
     match request:
         case {"open": name, "setup": setup, "calls": calls}:
-            worlds[name] = World(Setup.from_json(setup))
+            worlds[name] = World(Setup.from_json(setup).beginning())
             for call in _invocations(calls):
                 worlds[name].call(call)
             return {}

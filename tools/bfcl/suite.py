@@ -14,10 +14,9 @@ from pathlib import Path
 from strop.tools.bfcl.checker import language_of
 from strop.tools.bfcl.episodes import MULTI_TURN, load_episodes
 from strop.tools.bfcl.files import find_data, version_of
-from strop.tools.bfcl.overall import overalls
+from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, overalls
 from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.single import BfclCase, load_cases
-from strop.tools.bfcl.variations import FORMAT_SENSITIVITY, vary
 from strop.tools.episode import Episode
 from strop.tools.errors import UsageError
 from strop.tools.local_suite import Categories
@@ -78,16 +77,28 @@ def load_suite(
     cases: list[Case | Episode] = []
     sizes: dict[str, int] = {}
     for category in wanted:
-        found: Sequence[Case | Episode]
-        if category in MULTI_TURN:
-            found = load_episodes(directory, category, simulators)
-        elif category == FORMAT_SENSITIVITY:
-            found = tuple(vary(_python_cases(directory), directory))
-        else:
-            found = load_cases(category, directory)
+        found = load_category(category, directory, simulators)
         sizes[category] = len(found)
         cases += found[:limit]
     return Suite("bfcl", version_of(directory, _NAMED.names), tuple(cases), sizes, overalls)
+
+
+def load_category(
+    category: str, directory: Path | None = None, simulators: Simulators | None = None
+) -> Sequence[Case | Episode]:
+    """All tasks of one category, in their file's order. Episodes are played in `simulators`, or their own.
+
+    Raises DataError where a file is missing or malformed.
+    """
+    directory = directory or find_data()
+    if category in MULTI_TURN:
+        return load_episodes(directory, category, simulators or Simulators())
+    if category == FORMAT_SENSITIVITY:
+        # Its XML tools cost imports that nothing else needs.
+        from strop.tools.bfcl.variations import vary
+
+        return tuple(vary(_python_cases(directory), directory))
+    return load_cases(category, directory)
 
 
 def _python_cases(directory: Path) -> dict[str, BfclCase]:

@@ -22,15 +22,13 @@ from strop.tools.bfcl.answers import FORMS, UnreadableError, read_answer
 from strop.tools.bfcl.checker import check
 from strop.tools.bfcl.fault import Fault
 from strop.tools.bfcl.files import INSTALL, question_file
+from strop.tools.bfcl.overall import FORMAT_SENSITIVITY
 from strop.tools.bfcl.single import BfclCase
 from strop.tools.errors import DataError
 from strop.tools.files import read_json
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 from strop.tools.verdict import ErrorKind, Verdict
-
-FORMAT_SENSITIVITY = "format_sensitivity"
-"""The category."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import ast
 import copy
 import inspect
 import json
+import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,21 @@ class Setup:
     """By simulator; what is not named begins with its own defaults."""
     long_context: bool = False
     """Whether results are padded to fill a context window."""
+
+    def beginning(self) -> dict[str, bytes]:
+        """Each simulator as it begins, pickled: worlds made of it share nothing.
+
+        Some scenarios take the benchmark's own constants in as they are. `copy.deepcopy` walks the 625
+        integers of every random state, which took longer than all the calls.
+        """
+        pickled = {}
+        for name in self.classes:
+            instance = _simulator(name)()
+            if name not in _backends().STATELESS_CLASSES:
+                scenario = copy.deepcopy(self.scenario.get(name, {}))
+                instance._load_scenario(scenario, long_context=self.long_context)
+            pickled[name] = pickle.dumps(instance, pickle.HIGHEST_PROTOCOL)
+        return pickled
 
     def to_json(self) -> dict[str, Any]:
         return {"classes": self.classes, "scenario": self.scenario, "long_context": self.long_context}
@@ -78,23 +94,19 @@ class Invocation:
 class World:
     """Instances of one task's simulators; they belong to nobody else."""
 
-    def __init__(self, setup: Setup, side: str = "model"):
-        """`side` tells the model's world from the gold's where texts name their instances (see `call`)."""
+    def __init__(self, beginning: Mapping[str, bytes], side: str = "model"):
+        """Begin as `Setup.beginning` says.
+
+        `side` tells the model's world from the gold's where texts name their instances (see `call`).
+        """
         self.instances: dict[str, Any] = {}
         self._methods: dict[str, Callable[..., Any]] = {}
         self._owners: dict[str, str] = {}
-        for name in setup.classes:
-            instance = _simulator(name)()
-            if name not in _backends().STATELESS_CLASSES:
-                scenario = copy.deepcopy(setup.scenario.get(name, {}))
-                instance._load_scenario(scenario, long_context=setup.long_context)
-                # Some scenarios take the benchmark's own constants in as they are; worlds share nothing.
-                instance = copy.deepcopy(instance)
-            self.instances[name] = instance
-            for method, bound in inspect.getmembers(instance, predicate=inspect.ismethod):
-                if not method.startswith("_"):
-                    self._methods[method] = bound
-                    self._owners[method] = f"{side}_{name}_instance"
+        for name, pickled in beginning.items():
+            self.instances[name] = instance = pickle.loads(pickled)
+            for method in _public_methods(_simulator(name)):
+                self._methods[method] = getattr(instance, method)
+                self._owners[method] = f"{side}_{name}_instance"
 
     def call(self, invocation: Invocation) -> str:
         """The result of one call as text, as the benchmark shows it to models; errors are results, too."""
@@ -138,7 +150,8 @@ def check(
     if len(turns) != len(gold):
         detail = f"ended in turn {len(turns)} of {len(gold)}"
         return Fault("multi_turn:force_terminated", "", detail)
-    world, wanted = World(setup), World(setup, "gold")
+    beginning = setup.beginning()
+    world, wanted = World(beginning), World(beginning, "gold")
     results: list[str] = []
     for number, (steps, right) in enumerate(zip(turns, gold, strict=True)):
         calls = [call for step in steps for call in step]
@@ -199,6 +212,13 @@ def _text(result: Any) -> str:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+@cache
+def _public_methods(simulator: type) -> tuple[str, ...]:
+    """Names of what may be called."""
+    methods = inspect.getmembers(simulator, predicate=inspect.isfunction)
+    return tuple(name for name, _ in methods if not name.startswith("_"))
 
 
 @cache

@@ -16,6 +16,8 @@ from strop.tools.formats.segments import LOOKAHEAD, next_segment
 from strop.tools.formats.thoughts import Thoughts
 from strop.tools.spec import ToolCall, ToolSpec
 
+_BEGINS_A_MARK = re.compile(r"[`<\[{]")
+"""What every mark of a call or of a thinking block begins with; a text without it is prose."""
 _BEGINNING_OF_A_MARK = re.compile(
     r"(?:`++|<[a-z_]{0,24}+|<[|｜][\w▁]{0,24}+[|｜]?|\{[ \t\r\n]*+|\[[ \t\r\n]*+[\w.]*+)\Z"
 )
@@ -69,6 +71,8 @@ def read_calls(
     Raises UsageError where `preferred` is not a format.
     """
     reader = StreamReader(preferred, tools, thinking=thinking)
+    if not thinking and _BEGINS_A_MARK.search(text) is None:
+        return Reading((), text.strip() or None)
     reader.feed(text)
     return reader.finish()[1]
 

@@ -1,0 +1,99 @@
+"""Wrong answers as a person browses them: what was asked, answered and right, and why it is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from strop.agent.rows import Row
+from strop.tools.episode import Episode, is_episode
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.suite import Case
+from strop.tools.task import Message, Task
+
+MOST_FAILURES = 3000
+"""Wrong answers a page holds; beyond, the first of each category in turns."""
+LONGEST_TEXT = 6000
+"""Characters of any one text."""
+
+Failure: TypeAlias = Mapping[str, Any]
+"""JSON of one wrong answer; all of its texts are as they came."""
+
+
+def failures_of(rows: Iterable[Row], cases: Iterable[Case | Episode]) -> list[Failure]:
+    """Those of the wrong rows that a page shows. Rows whose case is not among `cases` show no prompt."""
+    known = {case.task.id: case for case in cases}
+    shown = in_turns([row for row in rows if not row["correct"]])
+    # Multi-turn tasks share their tools, a hundred of them each.
+    offered = {id(tool): tool for row in shown if row["id"] in known for tool in known[row["id"]].task.tools}
+    tools = {key: _tool(tool) for key, tool in offered.items()}
+    return [_failure(row, known.get(row["id"]), tools) for row in shown]
+
+
+def in_turns(rows: Sequence[Row], most: int = MOST_FAILURES) -> list[Row]:
+    """At most `most` of them, in order, of every category as many as there is room for."""
+    if len(rows) <= most:
+        return list(rows)
+    categories: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        categories.setdefault(row["category"], []).append(place)
+    kept: set[int] = set()
+    for turn in range(max(map(len, categories.values()))):
+        kept.update(places[turn] for places in categories.values() if turn < len(places))
+        if len(kept) >= most:
+            break
+    return [rows[place] for place in sorted(kept)[:most]]
+
+
+def _failure(
+    row: Row, case: Case | Episode | None, shown_tools: Mapping[int, dict[str, str]]
+) -> dict[str, Any]:
+    task = case.task if case is not None else None
+    return {
+        "id": row["id"],
+        "sample": row.get("sample", 0),
+        "category": row["category"],
+        "error": row["error"] or "",
+        "detail": _clip(row["detail"]),
+        "said": _clip(row.get("text") or ""),
+        "calls": [_call(call) for call in row.get("calls", ())],
+        "turns": [[_step(step) for step in turn] for turn in row.get("turns", ())],
+        "asked": _asked(case, task),
+        "tools": [shown_tools[id(tool)] for tool in (task.tools if task else ())],
+        "gold": [_clip(line) for line in case.gold_lines()] if case else [],
+        "repairs": row.get("repairs", []),
+    }
+
+
+def _asked(case: Case | Episode | None, task: Task | None) -> list[list[dict[str, str]]]:
+    """Messages by turn."""
+    if is_episode(case):
+        return [[_message(message) for message in turn.messages] for turn in case.turns]
+    return [[_message(message) for message in task.messages]] if task else []
+
+
+def _message(message: Message) -> dict[str, str]:
+    content = message.get("content")
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
+    calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
+    made = "\n".join(f"{call.get('name')}({call.get('arguments')})" for call in calls)
+    return {"role": str(message.get("role")), "text": _clip("\n".join(filter(None, (text, made))))}
+
+
+def _call(call: Row) -> str:
+    return _clip(str(ToolCall(call["name"], call["arguments"])))
+
+
+def _step(step: Row) -> dict[str, Any]:
+    results = [_clip(result) for result in step["results"]]
+    return {"calls": [_call(call) for call in step["calls"]], "said": _clip(step["text"]), "results": results}
+
+
+def _tool(tool: ToolSpec) -> dict[str, str]:
+    parameters = json.dumps(dict(tool.parameters), ensure_ascii=False)
+    return {"name": tool.name, "about": _clip(tool.description, 400), "parameters": _clip(parameters, 1500)}
+
+
+def _clip(text: str, longest: int = LONGEST_TEXT) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"

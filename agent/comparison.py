@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from strop.agent.compare import Comparison, compare
+from strop.agent.paired import Comparison, compare
 from strop.agent.rows import SETTINGS, Row, read_answers
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import read_json

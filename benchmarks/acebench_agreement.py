@@ -22,9 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bfcl_agreement import values_near
+from bfcl_mutations import values_near
 
 from strop.tools.acebench import AceCase, load_suite
 from strop.tools.acebench.checker import check_any

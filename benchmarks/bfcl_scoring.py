@@ -26,10 +26,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import bfcl_agreement
 import bfcl_multi_turn_agreement
+from bfcl_mutations import results_near
 
 from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.files import PREFIX
@@ -65,7 +63,7 @@ def write_results(root: Path, seed: int) -> int:
 def _answer(case: BfclCase, rng: random.Random) -> Any:
     """Of one task in two the gold, else one of its mutations."""
     gold = case.task.gold.calls if case.task.gold else ()
-    near = list(bfcl_agreement.results_near(case, rng))
+    near = list(results_near(case, rng))
     calls, content = (gold, "I cannot.") if rng.random() < 0.5 else rng.choice(near)
     result = _native(calls) if calls else content or ""
     # The official command ends with a traceback at an integer too large for a float.

@@ -21,10 +21,10 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.bench import run_bench
-from strop.agent.compare import Comparison, compare
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
+from strop.agent.paired import Comparison, compare
 from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
 from strop.refine.choice import answerer_for

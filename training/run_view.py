@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strop.agent.compare import Comparison, compare
+from strop.agent.paired import Comparison, compare
 from strop.tools.errors import DataError
 from strop.tools.files import read_json, read_jsonl
 from strop.tools.share import Share

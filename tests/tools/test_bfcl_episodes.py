@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 from collections.abc import Iterator
-from importlib import util
-from pathlib import Path
-from types import ModuleType
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -22,7 +20,7 @@ from strop.tools.spec import ToolCall
 from strop.tools.verdict import ErrorKind
 
 pytestmark = pytest.mark.skipif(
-    util.find_spec("bfcl_eval") is None,
+    find_spec("bfcl_eval") is None,
     reason="bfcl-eval, whose simulators these tests run, is not installed",
 )
 
@@ -135,7 +133,7 @@ def test_a_step_that_takes_too_long_costs_its_world_and_no_other() -> None:
 def test_verdicts_do_not_depend_on_order_or_company() -> None:
     suite = load_suite(["multi_turn_base"], limit=8)
     episodes = [case for case in suite.cases if isinstance(case, BfclEpisode)]
-    script = agreement()
+    script = import_module("bfcl_multi_turn_agreement")
     runs = [
         (episode, turns)
         for episode in episodes
@@ -172,20 +170,8 @@ def test_tools_that_come_later_come_with_their_turn() -> None:
     assert episode.gold_lines()[2] == "3: no call"
 
 
-def agreement() -> ModuleType:
-    """The benchmark script as a module."""
-    path = Path(__file__).parents[2] / "benchmarks" / "bfcl_multi_turn_agreement.py"
-    spec = util.spec_from_file_location("bfcl_multi_turn_agreement", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_verdicts_equal_the_official_checkers_on_a_sample() -> None:
-    script = agreement()
+    script = import_module("bfcl_multi_turn_agreement")
     suite = load_suite(["multi_turn"], limit=6)
     judged, verdicts, differences = script.compare(suite.cases, {}, 6, 1)
     assert differences == []

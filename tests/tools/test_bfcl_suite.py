@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib import util
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from strop.tools.suite import Suite
 from strop.tools.verdict import ErrorKind
 
 needs_data = pytest.mark.skipif(
-    util.find_spec("bfcl_eval") is None, reason="bfcl-eval, whose data these tests read, is not installed"
+    find_spec("bfcl_eval") is None, reason="bfcl-eval, whose data these tests read, is not installed"
 )
 
 ORDER = {
@@ -196,22 +195,9 @@ def test_groups_stand_for_their_categories_and_what_is_elsewhere_says_why(data: 
         load_suite(["memory_kv"], data=data)
 
 
-def agreement() -> ModuleType:
-    """The benchmark script as a module."""
-    path = Path(__file__).parents[2] / "benchmarks" / "bfcl_agreement.py"
-    spec = util.spec_from_file_location("bfcl_agreement", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    # Its dataclasses look their own module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @needs_data
 def test_verdicts_and_reasons_equal_the_official_checkers_on_a_sample() -> None:
-    script = agreement()
+    script = import_module("bfcl_agreement")
     suite = load_suite(["single_turn"])
     tally = script.compare(suite.cases[::7], script.load_official(), seed=1, every=40)
     assert tally.differences == []

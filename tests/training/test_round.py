@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.compare import Comparison, compare
+from strop.agent.paired import Comparison, compare
 from strop.tools.errors import RunError
 from strop.training.config import AcceptTable
 from strop.training.round import decide, split

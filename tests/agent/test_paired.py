@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.agent.compare import compare, mcnemar
+from strop.agent.paired import compare, mcnemar
 from strop.tools.share import wilson
 
 

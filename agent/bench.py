@@ -4,6 +4,7 @@ A directory holds one benchmark of one model under one set of settings:
 
     settings.json   what was asked of whom; a run with other settings refuses the directory
     answers.jsonl   one row an answer, appended as answers come, in task order once all are there
+    conversations.jsonl  those that cases of BFCL's memory go on from
     summary.json    scores by category, with intervals, and the suite's overalls
     page.html       the same to look at, and every failure to browse
     result/<model>/ for BFCL, the answers in the official layout, which its own evaluator reads
@@ -20,11 +21,13 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from strop.agent.answer import Answerer
 from strop.agent.board import Board
+from strop.agent.conversations import CONVERSATIONS, Conversations
 from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
@@ -32,9 +35,10 @@ from strop.agent.outcome import write_outcome
 from strop.agent.rows import ANSWERS, SETTINGS, answered, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.results import write_results
+from strop.tools.episode import Sequel, is_sequel
 from strop.tools.errors import UsageError
 from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, write_jsonl
-from strop.tools.suite import Suite
+from strop.tools.suite import AnyCase, Suite
 
 Item = TypeVar("Item")
 
@@ -71,24 +75,36 @@ async def run_bench(
     settings = {"suite": suite.name, "version": suite.version, "model": model, "refine": refine}
     settings |= {**(asked or {}), **{f"sampling.{name}": value for name, value in asdict(sampling).items()}}
     wanted = [(case, sample) for case in suite.cases for sample in range(samples)]
+
+    def drawn(sample: int) -> Sampling:
+        return replace(sampling, seed=(sampling.seed or 0) + sample) if samples > 1 else sampling
+
     with held(out / ".lock", f"a benchmark in {out}"):
         _claim(out, settings)
+        earlier = Conversations(out, answerer, drawn)
         with JsonlWriter(out / ANSWERS) as writer:
             ledger = _Ledger(writer, read_answers(out))
             todo = [one for one in wanted if (one[0].task.id, one[1]) not in ledger.rows]
-            with Board(ledger.rows.values(), [case.task.category for case, _ in todo], progress) as board:
+            talks = earlier.wanted(todo)
+            categories = [case.task.category for case, _ in (*talks, *todo)]
+            with Board([*earlier.rows, *ledger.rows.values()], categories, progress) as board:
 
-                async def ask(case: Any, sample: int) -> None:
-                    drawn = replace(sampling, seed=(sampling.seed or 0) + sample) if samples > 1 else sampling
-                    row = await answered(case, answerer, drawn, sample)
+                async def talk(conversation: Sequel, sample: int) -> None:
+                    board.count(await earlier.row(conversation, sample))
+
+                async def ask(case: AnyCase, sample: int) -> None:
+                    begun = await earlier.begin(case, sample) if is_sequel(case) else case
+                    row = await answered(begun, answerer, drawn(sample), sample)
                     ledger.add(row)
                     board.count(row)
 
-                await in_flight(todo, lambda one: ask(*one), concurrency)
+                # Conversations wait for those before them; what needs none is asked meanwhile.
+                jobs = [*(partial(talk, *one) for one in talks), *(partial(ask, *one) for one in todo)]
+                await in_flight(jobs, lambda job: job(), concurrency)
         ordered = ledger.in_order_of([(case.task.id, sample) for case, sample in wanted])
-        categories = by_category(ordered)
         overalls = suite.overalls(scores_of(ordered), suite.sizes)
-        summary = Summary(suite.name, model, refine, categories, usage_of(ordered), ledger.seconds, overalls)
+        usage = usage_of([*ordered, *earlier.rows])
+        summary = Summary(suite.name, model, refine, by_category(ordered), usage, ledger.seconds, overalls)
         _write(out, suite, ordered, summary)
     return summary
 
@@ -99,7 +115,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     A directory without an answer belongs to nobody yet.
     """
     path = out / SETTINGS
-    if not (path.exists() and has_rows(out / ANSWERS)):
+    if not (path.exists() and any(has_rows(out / name) for name in (ANSWERS, CONVERSATIONS))):
         write_json(path, settings)
         return
     claimed = read_json(path)

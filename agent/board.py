@@ -26,7 +26,9 @@ class Board(Progress):
             disable=not visible or not todo,
         )
         kept = list(kept)
-        self._right = Counter(row["category"] for row in kept if row["correct"])
+        # Conversations have no verdict.
+        self._judged = Counter(row["category"] for row in kept if "correct" in row)
+        self._right = Counter(row["category"] for row in kept if row.get("correct"))
         self._done = Counter(row["category"] for row in kept)
         wanted = self._done + Counter(todo)
         self._lines = {
@@ -39,11 +41,12 @@ class Board(Progress):
         """Count one more answer."""
         name = row["category"]
         self._done[name] += 1
-        self._right[name] += bool(row["correct"])
+        self._judged[name] += "correct" in row
+        self._right[name] += bool(row.get("correct"))
         self.update(self._lines[name], completed=self._done[name], right=self._share(name))
         self.update(self._all, completed=self._done.total(), right=self._share())
 
     def _share(self, name: str | None = None) -> str:
-        done = self._done[name] if name else self._done.total()
+        judged = self._judged[name] if name else self._judged.total()
         right = self._right[name] if name else self._right.total()
-        return f"{100 * right / done:.1f} % right" if done else ""
+        return f"{100 * right / judged:.1f} % right" if judged else ""

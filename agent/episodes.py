@@ -48,6 +48,12 @@ class Trajectory:
         return sum((step.answer.usage for step in self.steps), Usage())
 
     @property
+    def said(self) -> str | None:
+        """The prose after the last call."""
+        last = self.steps[-1].answer if self.steps else None
+        return None if last is None or last.calls else last.content
+
+    @property
     def calls(self) -> list[list[Sequence[ToolCall]]]:
         """What the episode's judge takes."""
         return [[step.answer.calls for step in turn] for turn in self.turns]

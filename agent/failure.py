@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from strop.agent.rows import Row
-from strop.tools.episode import Episode, is_episode
+from strop.tools.episode import is_episode
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import Case
+from strop.tools.suite import AnyCase
 from strop.tools.task import Message, Task
 
 MOST_FAILURES = 3000
@@ -21,7 +21,7 @@ Failure: TypeAlias = Mapping[str, Any]
 """JSON of one wrong answer; all of its texts are as they came."""
 
 
-def failures_of(rows: Iterable[Row], cases: Iterable[Case | Episode]) -> list[Failure]:
+def failures_of(rows: Iterable[Row], cases: Iterable[AnyCase]) -> list[Failure]:
     """Those of the wrong rows that a page shows. Rows whose case is not among `cases` show no prompt."""
     known = {case.task.id: case for case in cases}
     shown = in_turns([row for row in rows if not row["correct"]])
@@ -46,9 +46,7 @@ def in_turns(rows: Sequence[Row], most: int = MOST_FAILURES) -> list[Row]:
     return [rows[place] for place in sorted(kept)[:most]]
 
 
-def _failure(
-    row: Row, case: Case | Episode | None, shown_tools: Mapping[int, dict[str, str]]
-) -> dict[str, Any]:
+def _failure(row: Row, case: AnyCase | None, shown_tools: Mapping[int, dict[str, str]]) -> dict[str, Any]:
     task = case.task if case is not None else None
     return {
         "id": row["id"],
@@ -66,7 +64,7 @@ def _failure(
     }
 
 
-def _asked(case: Case | Episode | None, task: Task | None) -> list[list[dict[str, str]]]:
+def _asked(case: AnyCase | None, task: Task | None) -> list[list[dict[str, str]]]:
     """Messages by turn."""
     if is_episode(case):
         return [[_message(message) for message in turn.messages] for turn in case.turns]

@@ -59,7 +59,7 @@ async def _played(episode: Episode, answerer: Answerer, sampling: Sampling, samp
     elif played.cut_off:
         judged = Verdict.wrong(ErrorKind.UNFINISHED, played.problem or "").to_json()
     else:
-        judged = episode.score(played.calls).to_json()
+        judged = episode.score(played.calls, played.said).to_json()
     return _trajectory(played) | judged
 
 
@@ -80,10 +80,15 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 def _trajectory(played: Trajectory) -> dict[str, Any]:
     return {
-        "turns": [[_step(step) for step in turn] for turn in played.turns],
+        "turns": turns_of(played),
         "refine": {"rounds": sum(step.answer.rounds for step in played.steps), "stop_reason": None},
         "usage": asdict(played.usage),
     }
+
+
+def turns_of(played: Trajectory) -> list[list[dict[str, Any]]]:
+    """The steps of each turn, as rows hold them."""
+    return [[_step(step) for step in turn] for turn in played.turns]
 
 
 def _step(step: Step) -> dict[str, Any]:

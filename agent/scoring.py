@@ -22,15 +22,15 @@ from strop.agent.rows import ANSWERS
 from strop.agent.summary import CategorySummary, Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.episodes import MULTI_TURN
 from strop.tools.bfcl.files import PREFIX
-from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, overalls
+from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, MEMORY, overalls
 from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.suite import CATEGORIES, load_category
-from strop.tools.episode import Episode, is_episode
+from strop.tools.episode import is_episode, is_sequel
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import json_text, read_jsonl, write_text
 from strop.tools.formats import read_calls
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import Case, is_text_case
+from strop.tools.suite import AnyCase, is_text_case
 
 
 def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> Summary:
@@ -42,7 +42,7 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     """
     jobs = [
         _Job(category, paths, call_format)
-        for category in (*CATEGORIES, FORMAT_SENSITIVITY)
+        for category in (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY)
         if (paths := tuple(sorted(results.rglob(f"{PREFIX}_{category}_result.json"))))
     ]
     if not jobs:
@@ -126,7 +126,7 @@ class _Entry:
     path: Path
     line: int
 
-    def row(self, case: Case | Episode, call_format: str) -> dict[str, Any]:
+    def row(self, case: AnyCase, call_format: str) -> dict[str, Any]:
         """The answer and its verdict. Raises DataError where it cannot be read."""
         try:
             judged = _row(case, self.fields["result"], call_format)
@@ -155,13 +155,16 @@ def _entries(path: Path, cases: Container[str]) -> Iterator[_Entry]:
         yield _Entry(row["id"], row, path, line)
 
 
-def _row(case: Case | Episode, result: Any, call_format: str) -> dict[str, Any]:
-    if is_episode(case):
+def _row(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
+    if is_episode(case) or is_sequel(case):
         if not isinstance(result, list):
             raise ValueError("not a list of turns")
-        tools = case.turns[-1].tools
+        tools = case.turns[-1].tools if is_episode(case) else case.task.tools
         turns = [[_step(step, tools, call_format) for step in turn] for turn in result]
-        verdict = case.score([[step["read"] for step in turn] for turn in turns])
+        prose = [step["content"] for turn in turns for step in turn if not step["read"]]
+        verdict = case.score(
+            [[step["read"] for step in turn] for turn in turns], prose[-1] if prose else None
+        )
         played = [[{**_told(step), "results": [""] * len(step["read"])} for step in turn] for turn in turns]
         return {"turns": played, **verdict.to_json()}
     if is_text_case(case):

@@ -9,8 +9,8 @@ calls, the gold call that found no match with the reason against each candidate.
 and error type and every difference; exits 1 if there is one. About a minute.
 
 Needs the official package, of which only the evaluator is imported: `pip install --no-deps
-bfcl-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, and its agentic parts are stood
-in for: a checked answer only asks the registry whether dots in function names were replaced.
+bfcl-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, is stood in for: a checked answer
+only asks it whether dots in function names were replaced.
 """
 
 from __future__ import annotations
@@ -42,16 +42,13 @@ from strop.tools.spec import ToolCall
 
 STAND_INS = (
     "constants.model_config",
-    "eval_checker.agentic_eval.agentic_checker",
     "eval_checker.eval_runner_helper",
     "model_handler.base_handler",
     "model_handler.utils",
 )
 """Modules of the official package that its evaluator imports and a single-turn verdict never uses."""
 
-UNUSED_NAMES = (
-    "agentic_checker", "BaseHandler", "parse_prompt_variation_params",
-)  # fmt: skip
+UNUSED_NAMES = ("BaseHandler", "parse_prompt_variation_params")
 
 
 class NativeCalls:
@@ -60,6 +57,11 @@ class NativeCalls:
     def decode_ast(self, result: Any, language: Any, has_tool_call_tag: bool) -> list[dict[str, Any]]:
         del language, has_tool_call_tag
         return [{name: json.loads(text) for name, text in call.items()} for call in result]
+
+    def decode_execute(self, result: Any, has_tool_call_tag: bool) -> list[str]:
+        """Raises AttributeError for text."""
+        del has_tool_call_tag
+        return [f"{name}(**{text})" for call in result for name, text in call.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class Reason:
 Official = Callable[[BfclCase, Any], Reason]
 
 
-def load_official() -> Official:
-    """The official evaluator as a function. Raises ModuleNotFoundError where it is not installed."""
+def load_runner() -> Any:
+    """The module of the official evaluator. Raises ModuleNotFoundError where it is not installed."""
     import_module("bfcl_eval")
     # It makes its folders when imported; not beside the installed package.
     os.environ["BFCL_PROJECT_ROOT"] = tempfile.mkdtemp(prefix="bfcl-agreement-")
@@ -86,7 +88,12 @@ def load_official() -> Official:
         module.__dict__.update(dict.fromkeys(UNUSED_NAMES))
         module.__dict__["MODEL_CONFIG_MAPPING"] = {"strop": types.SimpleNamespace(underscore_to_dot=False)}
         sys.modules.setdefault(module.__name__, module)
-    runner = import_module("bfcl_eval.eval_checker.eval_runner")
+    return import_module("bfcl_eval.eval_checker.eval_runner")
+
+
+def load_official() -> Official:
+    """The official evaluator as a function. Raises ModuleNotFoundError where it is not installed."""
+    runner = load_runner()
     enums = import_module("bfcl_eval.constants.enums")
     handler = NativeCalls()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Message, Task
@@ -27,6 +27,10 @@ class Turn:
     """Said before the model answers."""
     tools: tuple[ToolSpec, ...]
     """All tools on offer from now on."""
+
+
+Played: TypeAlias = Sequence[Sequence[Sequence[ToolCall]]]
+"""The calls of each step of each turn."""
 
 
 class Episode(Protocol):
@@ -56,8 +60,41 @@ class Episode(Protocol):
         """Forget the run's world."""
         ...
 
-    def score(self, turns: Sequence[Sequence[Sequence[ToolCall]]]) -> Verdict:
-        """Judge the calls of each step of each turn that was played."""
+    def score(self, turns: Played, said: str | None = None) -> Verdict:
+        """Judge what was played, and what was `said` after the last call, if anything."""
+        ...
+
+    def gold_lines(self) -> Sequence[str]:
+        """What is right, for a person."""
+        ...
+
+
+class Sequel(Protocol):
+    """A case that goes on where conversations with the same model ended, and may use what they left behind.
+
+    The conversations are sequels themselves, each of those before it. They are played once for all cases
+    that go on from them, and nobody judges them.
+    """
+
+    @property
+    def task(self) -> Task:
+        """Its id, category, and what is asked."""
+        ...
+
+    @property
+    def before(self) -> tuple[Sequel, ...]:
+        """The conversations, in their order."""
+        ...
+
+    def begin(self, earlier: Sequence[ToolCall], run: str) -> Episode:
+        """The case as an episode whose world of that run has seen the `earlier` calls, of all conversations.
+
+        Raises StepLimitError where making them takes too long.
+        """
+        ...
+
+    def score(self, turns: Played, said: str | None = None) -> Verdict:
+        """As an episode."""
         ...
 
     def gold_lines(self) -> Sequence[str]:
@@ -67,4 +104,9 @@ class Episode(Protocol):
 
 def is_episode(case: object) -> TypeIs[Episode]:
     """Whether a benchmark's case is one. (A protocol's own check takes longer than judging an answer.)"""
-    return hasattr(case, "turns")
+    return hasattr(case, "step")
+
+
+def is_sequel(case: object) -> TypeIs[Sequel]:
+    """Whether a case goes on from conversations."""
+    return hasattr(case, "before")

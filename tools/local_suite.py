@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strop.tools.episode import Episode
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import read_jsonl
-from strop.tools.suite import Case, Overalls, Suite, no_overall
+from strop.tools.suite import AnyCase, Overalls, Suite, no_overall
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Clone:
     """How to get the data, after a colon."""
     files: Callable[[Path, str], Sequence[Path]]
     """Of a directory and a category: the files of its cases."""
-    read: Callable[[Path, str], Iterable[Case | Episode]]
+    read: Callable[[Path, str], Iterable[AnyCase]]
     """Of a directory and a category: its cases. Raises DataError."""
     overalls: Overalls = no_overall
 
@@ -64,7 +63,7 @@ class Clone:
         names = self.categories.resolve(wanted)
         if data is None:
             raise UsageError(f"the data of {self.categories.title} are not part of Strop: {self.get}")
-        cases: list[Case | Episode] = []
+        cases: list[AnyCase] = []
         sizes: dict[str, int] = {}
         for name in names:
             for path in self.files(data, name):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from strop.tools.episode import Episode
+from strop.tools.episode import Episode, Sequel
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
@@ -43,6 +43,9 @@ class TextCase(Case, Protocol):
 def is_text_case(case: object) -> TypeIs[TextCase]:
     """Whether a case is judged by the text of its answer."""
     return hasattr(case, "score_text")
+
+
+AnyCase: TypeAlias = Case | Episode | Sequel
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Suite:
     """What results are filed under: ``bfcl``."""
     version: str
     """Equal exactly for equal data."""
-    cases: tuple[Case | Episode, ...]
+    cases: tuple[AnyCase, ...]
     """In the order they are asked and reported."""
     sizes: Mapping[str, int]
     """Cases each category has in all, whatever the limit."""

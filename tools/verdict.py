@@ -36,6 +36,8 @@ class ErrorKind(StrEnum):
     """The calls of a trajectory left the simulated world in another state than the gold's."""
     MISSING_RESULT = "missing_result"
     """No call of a trajectory gave a result that the gold's calls give."""
+    WRONG_ANSWER = "wrong_answer"
+    """The prose in the end does not say what is right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from strop.agent.scoring import score_results
 from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation
-from strop.tools.episode import Turn, is_episode
+from strop.tools.episode import Played, Turn, is_episode
 from strop.tools.errors import DataError, StepLimitError, TooLongError, UsageError
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import Suite
@@ -54,7 +54,8 @@ class Counter:
     def close(self, run: str) -> None:
         self.closed.append(run)
 
-    def score(self, turns: Sequence[Sequence[Sequence[ToolCall]]]) -> Verdict:
+    def score(self, turns: Played, said: str | None = None) -> Verdict:
+        del said
         if len(turns) < 2:
             return Verdict.wrong(ErrorKind.UNFINISHED, "broken off")
         return Verdict.right()

@@ -19,7 +19,7 @@ from strop.tools.bfcl.files import INSTALL, answers_of, question_file, rows_of, 
 from strop.tools.bfcl.schema import tool_of
 from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.worlds import Setup
-from strop.tools.episode import Turn
+from strop.tools.episode import Played, Turn
 from strop.tools.errors import DataError, StepLimitError
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Task
@@ -61,12 +61,16 @@ class BfclEpisode:
         """Forget the run's world."""
         self.simulators.close_world(f"{self.task.id} {run}")
 
-    def fault(self, turns: Sequence[Sequence[Sequence[ToolCall]]]) -> Fault | None:
+    def fault(self, turns: Played) -> Fault | None:
         """What the official checker finds wrong with the calls of each step of each turn."""
         return self.simulators.judge(self.setup, self.gold, turns)
 
-    def score(self, turns: Sequence[Sequence[Sequence[ToolCall]]]) -> Verdict:
-        """The official verdict; a trajectory that cannot be judged within the simulators' limits is wrong."""
+    def score(self, turns: Played, said: str | None = None) -> Verdict:
+        """The official verdict, which does not ask what was said.
+
+        A trajectory that cannot be judged within the simulators' limits is wrong.
+        """
+        del said
         try:
             fault = self.fault(turns)
         except StepLimitError as error:
@@ -83,7 +87,7 @@ def load_episodes(directory: Path, category: str, simulators: Simulators) -> lis
     wanted = ("id", "question", "initial_config", "involved_classes")
     questions = rows_of(question_file(directory, category), *wanted)
     gold = answers_of(directory, category, questions)
-    documents = _documents(directory)
+    documents = documents_of(directory)
     return [
         _episode(row, category, tuple(tuple(turn) for turn in right), documents, simulators)
         for row, right in zip(questions, gold, strict=True)
@@ -113,9 +117,9 @@ def _episode(
     return BfclEpisode(task, tuple(turns), setup, gold, simulators)
 
 
-def _documents(directory: Path) -> dict[str, tuple[ToolSpec, ...]]:
-    """Tools of each simulator."""
-    files = _constants("executable_backend_config").MULTI_TURN_FUNC_DOC_FILE_MAPPING
+def documents_of(directory: Path) -> dict[str, tuple[ToolSpec, ...]]:
+    """Tools of each simulator. Raises DataError."""
+    files = constants("executable_backend_config").MULTI_TURN_FUNC_DOC_FILE_MAPPING
     folder = tool_folder(directory)
     return {
         name: tuple(tool_of(row) for row in rows_of(folder / file, "name", "parameters"))
@@ -126,12 +130,12 @@ def _documents(directory: Path) -> dict[str, tuple[ToolSpec, ...]]:
 
 def _more_tools() -> str:
     """What the user says in a turn that only brings a tool."""
-    text: str = _constants("default_prompts").DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC
+    text: str = constants("default_prompts").DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC
     return text
 
 
 @cache
-def _constants(name: str) -> Any:
+def constants(name: str) -> Any:
     """A module of constants of the benchmark. Raises DataError where it is not installed."""
     try:
         return import_module(f"bfcl_eval.constants.{name}")

@@ -56,12 +56,13 @@ def answers_of(directory: Path, category: str, questions: Sequence[Mapping[str, 
 
 
 def version_of(directory: Path, categories: Iterable[str]) -> str:
-    """``BFCL_v4`` and a digest of the files of these categories and of the simulators' tools."""
+    """``BFCL_v4`` and a digest of the files of these categories, of memories and of the simulators' tools."""
     asked = [
         path
-        for category in categories
+        for category in (*categories, "memory")
         for path in (question_file(directory, category), answer_file(directory, category))
     ]
+    asked += sorted((directory / "memory_prereq_conversation").glob("*.json"))
     return f"{PREFIX} {digest_of([*asked, *sorted(tool_folder(directory).glob('*.json'))])}"
 
 

@@ -30,6 +30,7 @@ def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
         table.overall("live", table.weighted(LIVE_CALLS), LIVE_CALLS),
         table.overall("irrelevance", table.irrelevance(), ("irrelevance", "live_irrelevance")),
         table.overall("multi-turn", table.mean(MULTI_TURN), MULTI_TURN),
+        table.overall("memory", table.mean(MEMORY), MEMORY),
     ]
     single = (*SIMPLE, *NON_LIVE_CALLS, "irrelevance", *LIVE_CALLS, "live_irrelevance")
     whole = (*single, *MULTI_TURN)

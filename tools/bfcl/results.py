@@ -3,6 +3,7 @@
     result/<model>/non_live/BFCL_v4_simple_python_result.json
     result/<model>/live/BFCL_v4_live_simple_result.json
     result/<model>/multi_turn/BFCL_v4_multi_turn_base_result.json
+    result/<model>/agentic/memory/kv/BFCL_v4_memory_kv_result.json
 
 One JSON object a line: the id, the ``result`` (for calls, a list of ``{name: arguments as JSON text}``, the
 form of a model with native function calling; else the text; of a multi-turn task one such for each step of
@@ -27,10 +28,16 @@ def write_results(out: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> N
     # The official writer, too, keeps model names with slashes out of the directory tree.
     folder = out / "result" / model.replace("/", "_")
     for category, answers in by_category.items():
-        groups = ("format_sensitivity", "multi_turn", "live")
-        group = next((name for name in groups if name in category), "non_live")
-        path = folder / group / f"{PREFIX}_{category}_result.json"
+        path = folder / _group(category) / f"{PREFIX}_{category}_result.json"
         write_jsonl(path, [_entry(row) for row in answers])
+
+
+def _group(category: str) -> str:
+    """The folder of a category's file."""
+    if category.startswith("memory_"):
+        return f"agentic/memory/{category.removeprefix('memory_')}"
+    groups = ("format_sensitivity", "multi_turn", "live")
+    return next((name for name in groups if name in category), "non_live")
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:

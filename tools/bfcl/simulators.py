@@ -10,19 +10,23 @@ Requests and replies are one JSON object a line.
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from strop.tools.bfcl.fault import Fault
-from strop.tools.bfcl.worlds import Invocation, Setup, World, check
+from strop.tools.bfcl.worlds import Invocation, Setup, World, check, simulator_of
 from strop.tools.errors import DataError, StepLimitError
 from strop.tools.spec import ToolCall
 
@@ -37,8 +41,17 @@ Steps = Sequence[Sequence[ToolCall]]
 class Simulators:
     """A child process with the worlds of any number of tasks. Safe to use from several threads."""
 
-    def __init__(self, step_seconds: float = STEP_SECONDS):
+    def __init__(
+        self,
+        step_seconds: float = STEP_SECONDS,
+        *,
+        preload: tuple[str, ...] = (),
+        most_bytes: int = MOST_BYTES,
+    ):
+        """`preload` names simulators whose imports take longer than a step may."""
         self._seconds = step_seconds
+        self._preload = preload
+        self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
         self._ready = False
@@ -50,6 +63,18 @@ class Simulators:
         """Begin to start the child, which the first request else waits for."""
         with self._lock:
             self._spawned()
+
+    def begin(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> str:
+        """Begin a world in which `calls` have been made already; what its memory shows then.
+
+        For the simulators of a memory. Raises StepLimitError where that takes too long.
+        """
+        with self._lock:
+            self._ask({"open": world, "setup": setup.to_json(), "calls": _rows(calls)})
+            self._played[world] = (setup, list(calls))
+            self._open.add(world)
+            shown: str = self._ask({"show": world})["shown"]
+            return shown
 
     def step(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> list[str]:
         """Make `calls` in the world of that name, which begins as `setup` says at its first step.
@@ -122,9 +147,16 @@ class Simulators:
 
     def _spawned(self) -> subprocess.Popen[str]:
         if self._child is None:
-            words = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+            work = f"from {__name__} import serve; serve({self._preload!r}, {self._most_bytes})"
+            # Some of the benchmark's modules make folders when imported; not beside the installed package.
+            folder = Path(tempfile.gettempdir(), f"strop-bfcl-{getpass.getuser()}")
             self._child = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+                [sys.executable, "-c", work],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, "BFCL_PROJECT_ROOT": str(folder)},
             )
             # A queue of this child's own: nothing that an earlier one still says can be taken for its
             # replies.
@@ -165,13 +197,15 @@ def _rows(calls: Sequence[ToolCall]) -> list[list[Any]]:
 # --- in the child -------------------------------------------------------------------------------------------
 
 
-def serve() -> None:
+def serve(preload: tuple[str, ...] = (), most_bytes: int = MOST_BYTES) -> None:
     """Answer requests from standard input until it ends."""
     replies, sys.stdout = sys.stdout, sys.stderr
     worlds: dict[str, World] = {}
     import mpmath  # noqa: F401 - the slowest of the simulators' imports, before the clock runs
 
-    _limit_memory()
+    for name in preload:
+        simulator_of(name)
+    _limit_memory(most_bytes)
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
         print(json.dumps(_answer(json.loads(line), worlds)), file=replies, flush=True)
@@ -186,6 +220,8 @@ def _answer(request: dict[str, Any], worlds: dict[str, World]) -> dict[str, Any]
             return {}
         case {"step": name, "calls": calls}:
             return {"results": [worlds[name].call(call) for call in _invocations(calls)]}
+        case {"show": name}:
+            return {"shown": worlds[name].shown()}
         case {"close": name}:
             del worlds[name]
             return {}
@@ -201,10 +237,10 @@ def _invocations(rows: list[list[Any]]) -> list[Invocation]:
     return [Invocation(name, arguments) for name, arguments in rows]
 
 
-def _limit_memory() -> None:
+def _limit_memory(most_bytes: int) -> None:
     try:
         import resource
     except ImportError:  # Windows
         return
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))

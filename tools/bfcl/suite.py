@@ -1,9 +1,9 @@
 """BFCL's tasks, read from the files of the installed ``bfcl-eval`` distribution.
 
-Covered is every category that needs no network and no further package: single turns in Python, Java and
-JavaScript, the multi-turn ones, and format sensitivity, which is asked for by name (it is no part of the
-overall, and 5,200 prompts long). Web search needs a search service's key and the open internet, so that no
-two runs of it see the same; its answers are not asked for here.
+Covered is every category that needs no network: single turns in Python, Java and JavaScript, the multi-turn
+ones, and two that are asked for by name: memory, which needs further packages, and format sensitivity, which
+is no part of the overall and 5,200 prompts long. Web search needs a search service's key and the open
+internet, so that no two runs of it see the same; its answers are not asked for here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from strop.tools.bfcl.checker import language_of
 from strop.tools.bfcl.episodes import MULTI_TURN, load_episodes
 from strop.tools.bfcl.files import find_data, version_of
-from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, overalls
+from strop.tools.bfcl.memory import load_memory, require
+from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, MEMORY, overalls
 from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.single import BfclCase, load_cases
-from strop.tools.episode import Episode
 from strop.tools.errors import UsageError
 from strop.tools.local_suite import Categories
-from strop.tools.suite import Case, Suite
+from strop.tools.suite import AnyCase, Suite
 
 NON_LIVE: tuple[str, ...] = (
     "simple_python",
@@ -49,16 +49,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "multi_turn": MULTI_TURN,
     "non_live": NON_LIVE,
     "live": LIVE,
+    "memory": MEMORY,
     "python": tuple(name for name in SINGLE_TURN if language_of(name) == "python"),
 }
 """Names for several categories, as the official command has them."""
 
 _ELSEWHERE: Mapping[str, str] = {
     "web_search": "web search asks a search service over the internet, with a key: run it with bfcl-eval",
-    "memory": "the memory categories need bfcl-eval's own environment (BM25, FAISS, sentence-transformers): "
-    "run them with bfcl-eval",
 }
-_NAMED = Categories("BFCL", (*CATEGORIES, FORMAT_SENSITIVITY), GROUPS, _ELSEWHERE)
+_NAMED = Categories("BFCL", (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY), GROUPS, _ELSEWHERE)
 
 
 def load_suite(
@@ -67,16 +66,19 @@ def load_suite(
     """The first `limit` tasks of each category (of all, where none is named); `GROUPS` may be named, too.
 
     Read from `data`, else the directory named by $STROP_BFCL_DATA, else the installed ``bfcl-eval``.
-    Raises UsageError for an unknown category, DataError where a file is missing or malformed.
+    Raises UsageError for an unknown category or one whose packages are not installed, DataError where a file
+    is missing or malformed.
     """
     wanted = _NAMED.resolve(categories or CATEGORIES)
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 task a category, got {limit}")
     directory = data or find_data()
     simulators = Simulators()
-    cases: list[Case | Episode] = []
+    cases: list[AnyCase] = []
     sizes: dict[str, int] = {}
     for category in wanted:
+        if category in MEMORY:
+            require(category)
         found = load_category(category, directory, simulators)
         sizes[category] = len(found)
         cases += found[:limit]
@@ -85,7 +87,7 @@ def load_suite(
 
 def load_category(
     category: str, directory: Path | None = None, simulators: Simulators | None = None
-) -> Sequence[Case | Episode]:
+) -> Sequence[AnyCase]:
     """All tasks of one category, in their file's order. Episodes are played in `simulators`, or their own.
 
     Raises DataError where a file is missing or malformed.
@@ -93,6 +95,8 @@ def load_category(
     directory = directory or find_data()
     if category in MULTI_TURN:
         return load_episodes(directory, category, simulators or Simulators())
+    if category in MEMORY:
+        return load_memory(directory, category)
     if category == FORMAT_SENSITIVITY:
         # Its XML tools cost imports that nothing else needs.
         from strop.tools.bfcl.variations import vary

@@ -31,6 +31,9 @@ from strop.tools.spec import ToolCall
 MOST_RESULT_CHARACTERS = 1 << 20
 """Of one call; the longest that the gold's calls get is 31,706."""
 
+MEMORIES = "MemoryAPI_"
+"""What the names of simulated memories begin with."""
+
 _CALL = re.compile(r"\b([a-zA-Z_]\w*)\s*(?=\()")
 
 
@@ -53,8 +56,9 @@ class Setup:
         """
         pickled = {}
         for name in self.classes:
-            instance = _simulator(name)()
-            if name not in _backends().STATELESS_CLASSES:
+            instance = simulator_of(name)()
+            # A memory begins empty; what it would load are snapshots of earlier runs.
+            if name not in _backends().STATELESS_CLASSES and not name.startswith(MEMORIES):
                 scenario = copy.deepcopy(self.scenario.get(name, {}))
                 instance._load_scenario(scenario, long_context=self.long_context)
             pickled[name] = pickle.dumps(instance, pickle.HIGHEST_PROTOCOL)
@@ -104,7 +108,7 @@ class World:
         self._owners: dict[str, str] = {}
         for name, pickled in beginning.items():
             self.instances[name] = instance = pickle.loads(pickled)
-            for method in _public_methods(_simulator(name)):
+            for method in _public_methods(simulator_of(name)):
                 self._methods[method] = getattr(instance, method)
                 self._owners[method] = f"{side}_{name}_instance"
 
@@ -122,6 +126,11 @@ class World:
         if len(result) > MOST_RESULT_CHARACTERS:
             return f"Error during execution: the result has {len(result)} characters"
         return result
+
+    def shown(self) -> str:
+        """What a simulated memory shows of itself at the beginning of a conversation."""
+        (memory,) = self.instances.values()
+        return str(memory._dump_core_memory_to_context())
 
     def _as_dispatched(self, arguments: Any) -> Any:
         """The arguments as they reach the simulator when the official dispatch evaluates the call's text.
@@ -222,7 +231,8 @@ def _public_methods(simulator: type) -> tuple[str, ...]:
 
 
 @cache
-def _simulator(name: str) -> Any:
+def simulator_of(name: str) -> Any:
+    """The class of that name."""
     return getattr(import_module(_backends().CLASS_FILE_PATH_MAPPING[name]), name)
 
 

@@ -1,0 +1,109 @@
+"""The conversations that some cases go on from: each is played once a sample, and kept.
+
+``conversations.jsonl`` has a row for each, of which a later run goes on. What a conversation leaves behind is
+its calls; where it did not fit the model's context, or was broken off by its world, it leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strop.agent.answer import Answerer
+from strop.agent.engines.base import Sampling
+from strop.agent.episodes import play
+from strop.agent.rows import Row, key_of, turns_of
+from strop.tools.episode import Episode, Sequel, is_sequel
+from strop.tools.errors import DataError
+from strop.tools.files import JsonlWriter, read_jsonl
+from strop.tools.spec import ToolCall
+from strop.tools.suite import AnyCase
+
+CONVERSATIONS = "conversations.jsonl"
+
+
+class Conversations:
+    """Those of one benchmark's directory."""
+
+    def __init__(self, out: Path, answerer: Answerer, sampling: Callable[[int], Sampling]):
+        """`sampling` is that of a sample. Raises DataError for a row that cannot be read."""
+        self._path = out / CONVERSATIONS
+        self._answerer = answerer
+        self._sampling = sampling
+        self._rows: dict[tuple[str, int], Row] = {key_of(row): row for row in _read(self._path)}
+        self._playing: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def rows(self) -> Iterable[Row]:
+        """All that were played, in earlier runs, too."""
+        return self._rows.values()
+
+    def wanted(self, cases: Iterable[tuple[AnyCase, int]]) -> list[tuple[Sequel, int]]:
+        """The conversations that these cases and samples need and nobody has played, in their order."""
+        found = {
+            (one.task.id, sample): (one, sample)
+            for case, sample in cases
+            if is_sequel(case)
+            for one in case.before
+        }
+        return [one for key, one in found.items() if key not in self._rows]
+
+    async def begin(self, case: Sequel, sample: int) -> Episode:
+        """The case as an episode, once all conversations before it were played. Raises as `play` does."""
+        earlier = [call for one in case.before for call in _calls(await self.row(one, sample))]
+        return await asyncio.to_thread(case.begin, earlier, str(sample))
+
+    async def row(self, conversation: Sequel, sample: int) -> Row:
+        """A conversation's row; it is played if nobody has. Raises as `play` does."""
+        key = conversation.task.id, sample
+        async with self._playing[key]:
+            if key not in self._rows:
+                self._keep(await self._play(conversation, sample))
+        return self._rows[key]
+
+    async def _play(self, conversation: Sequel, sample: int) -> dict[str, Any]:
+        began = time.monotonic()
+        episode = await self.begin(conversation, sample)
+        played = await play(episode, self._answerer, self._sampling(sample), str(sample))
+        return {
+            "category": conversation.task.category,
+            "id": conversation.task.id,
+            "sample": sample,
+            "turns": turns_of(played),
+            "problem": played.problem,
+            "lost": played.too_long or played.cut_off,
+            "usage": asdict(played.usage),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+
+    def _keep(self, row: Row) -> None:
+        with closing(JsonlWriter(self._path)) as writer:
+            writer.write(row)
+        self._rows[key_of(row)] = row
+
+
+def _calls(row: Row) -> list[ToolCall]:
+    """What a conversation leaves behind."""
+    if row["lost"]:
+        return []
+    steps = [step for turn in row["turns"] for step in turn]
+    return [ToolCall(call["name"], call["arguments"]) for step in steps for call in step["calls"]]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    rows, bad = read_jsonl(path)
+    if bad:
+        reason = f"{bad[0].reason}; delete the line to have it played again"
+        raise DataError(reason, path=path, line=bad[0].line)
+    for line, row in rows:
+        if not {"id", "turns", "lost", "usage"} <= row.keys():
+            raise DataError("no conversation of a benchmark; delete the line", path=path, line=line)
+    return [row for _, row in rows]

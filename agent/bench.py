@@ -34,6 +34,7 @@ from strop.agent.lock import held
 from strop.agent.outcome import write_outcome
 from strop.agent.rows import ANSWERS, SETTINGS, answered, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
+from strop.agent.user import User
 from strop.tools.bfcl.results import write_results
 from strop.tools.episode import Sequel, is_sequel
 from strop.tools.errors import UsageError
@@ -55,12 +56,14 @@ async def run_bench(
     samples: int = 1,
     concurrency: int = 32,
     progress: bool = True,
+    user: User | None = None,
 ) -> Summary:
     """Ask every case not yet answered in `out`, `concurrency` at a time, and write what the module says.
 
     `asked` tells the answerer from others of its name (weights, engine, address). `model` defaults to the
     answerer's name, `sampling` to greedy with 512 tokens. Of several `samples` a task each is asked for
     with a seed of its own. A task too long for the model is a wrong answer (``too_long``), not a failure.
+    `user` plays the user of dialogues that have one.
 
     Raises UsageError where `out` holds answers under other settings or several samples would be one and the
     same, DataError where its answers cannot be read, RunError where it cannot be written, and whatever the
@@ -94,7 +97,7 @@ async def run_bench(
 
                 async def ask(case: AnyCase, sample: int) -> None:
                     begun = await earlier.begin(case, sample) if is_sequel(case) else case
-                    row = await answered(begun, answerer, drawn(sample), sample)
+                    row = await answered(begun, answerer, drawn(sample), sample, user)
                     ledger.add(row)
                     board.count(row)
 

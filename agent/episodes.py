@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from strop.agent.answer import Answer, Answerer, Usage
 from strop.agent.engines.base import Sampling
-from strop.tools.episode import Episode
-from strop.tools.errors import StepLimitError, TooLongError
+from strop.agent.user import User
+from strop.tools.episode import END, Dialogue, Episode, Turn, is_dialogue
+from strop.tools.errors import StepLimitError, TooLongError, UsageError
 from strop.tools.files import json_text
 from strop.tools.spec import ToolCall
 from strop.tools.task import Message, Task
@@ -59,16 +60,19 @@ class Trajectory:
         return [[step.answer.calls for step in turn] for turn in self.turns]
 
 
-async def play(episode: Episode, answerer: Answerer, sampling: Sampling, run: str = "0") -> Trajectory:
+async def play(
+    episode: Episode, answerer: Answerer, sampling: Sampling, run: str = "0", user: User | None = None
+) -> Trajectory:
     """Play `episode` to its end, or to where it is broken off. `run` tells worlds of one episode apart.
 
     Every answer is asked for with all that came before, so that an engine's prefix cache serves it. Raises
-    what the answerer raises, but for a conversation grown too long, which ends the episode.
+    what the answerer and the `user` raise, but for a conversation grown too long, which ends the episode;
+    UsageError where a dialogue needs a user and there is none.
     """
     played: list[tuple[Step, ...]] = []
     conversation: list[Message] = []
     try:
-        for turn in episode.turns:
+        async for turn in _turns(episode, conversation, user):
             conversation += turn.messages
             steps: list[Step] = []
             played.append(())
@@ -77,7 +81,7 @@ async def play(episode: Episode, answerer: Answerer, sampling: Sampling, run: st
                 steps.append(await _step(episode, task, answerer, sampling, run))
                 played[-1] = tuple(steps)
                 conversation += messages_of(steps[-1], len(conversation))
-                if not steps[-1].answer.calls:
+                if not steps[-1].answer.calls or _is_full(episode, conversation):
                     break
             else:
                 return Trajectory(tuple(played), f"still calling after {len(steps)} steps in a turn")
@@ -88,6 +92,44 @@ async def play(episode: Episode, answerer: Answerer, sampling: Sampling, run: st
     finally:
         await asyncio.to_thread(episode.close, run)
     return Trajectory(tuple(played))
+
+
+async def _turns(episode: Episode, conversation: Sequence[Message], user: User | None) -> AsyncIterator[Turn]:
+    """The episode's own, then those of a dialogue, which see what was said until then."""
+    for turn in episode.turns:
+        yield turn
+    if not is_dialogue(episode):
+        return
+    opening = tuple(episode.task.messages) if not episode.turns else ()
+    while not _is_full(episode, conversation) and not (conversation and _ends(conversation[-1])):
+        said = await _reply(episode, conversation, user)
+        if said is None:
+            return
+        yield Turn((*opening, {"role": "user", "content": said}), episode.tools)
+        opening = ()
+
+
+async def _reply(dialogue: Dialogue, conversation: Sequence[Message], user: User | None) -> str | None:
+    """What the model is told next; None where the user has ended it."""
+    if dialogue.instruction is None:
+        return dialogue.reply
+    if user is None:
+        raise UsageError("a model must play its user (--user-endpoint and --user-model)")
+    said = await user.reply(dialogue.task.id, dialogue.instruction, conversation)
+    return None if END in said else said
+
+
+def _is_full(episode: Episode, conversation: Sequence[Message]) -> bool:
+    """Whether a dialogue has as many messages as it may, results counted one a step."""
+    if not is_dialogue(episode):
+        return False
+    said = sum(message["role"] in ("user", "assistant") for message in conversation)
+    results = sum(bool(message.get("tool_calls")) for message in conversation)
+    return said + results >= episode.most_messages
+
+
+def _ends(message: Message) -> bool:
+    return message["role"] == "assistant" and END in str(message.get("content"))
 
 
 async def _step(episode: Episode, task: Task, answerer: Answerer, sampling: Sampling, run: str) -> Step:

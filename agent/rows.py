@@ -11,6 +11,7 @@ from typing import Any
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Step, Trajectory, play
+from strop.agent.user import User
 from strop.tools.episode import Episode, is_episode
 from strop.tools.errors import DataError, TooLongError, UsageError
 from strop.tools.files import read_jsonl
@@ -27,13 +28,13 @@ TOO_LONG = "too_long"
 
 
 async def answered(
-    case: Case | Episode, answerer: Answerer, sampling: Sampling, sample: int
+    case: Case | Episode, answerer: Answerer, sampling: Sampling, sample: int, user: User | None = None
 ) -> dict[str, Any]:
     """The row of one case, asked now. Raises what the answerer raises, but for a task too long for it."""
     began = time.monotonic()
     try:
         if is_episode(case):
-            row = await _played(case, answerer, sampling, sample)
+            row = _row(case, await play(case, answerer, sampling, str(sample), user))
         else:
             row = await _asked(case, answerer, sampling)
     except UsageError as error:
@@ -52,8 +53,7 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
     return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 
 
-async def _played(episode: Episode, answerer: Answerer, sampling: Sampling, sample: int) -> dict[str, Any]:
-    played = await play(episode, answerer, sampling, str(sample))
+def _row(episode: Episode, played: Trajectory) -> dict[str, Any]:
     if played.too_long:
         judged = _too_long(played.problem or "")
     elif played.cut_off:

@@ -20,15 +20,15 @@ from strop.agent.outcome import write_outcome
 from strop.agent.processes import spread
 from strop.agent.rows import ANSWERS
 from strop.agent.summary import CategorySummary, Summary, by_category, scores_of, usage_of
-from strop.tools.bfcl.episodes import MULTI_TURN
+from strop.tools.bfcl.episodes import MULTI_TURN, new_simulators
 from strop.tools.bfcl.files import PREFIX
 from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, MEMORY, overalls
-from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.suite import CATEGORIES, load_category
 from strop.tools.episode import is_episode, is_sequel
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import json_text, read_jsonl, write_text
 from strop.tools.formats import read_calls
+from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import AnyCase, is_text_case
 
@@ -114,7 +114,7 @@ def _score(job: _Job) -> _Scored:
 @cache
 def _simulators() -> Simulators:
     """This process's, for all episodes: starting some takes as long as judging two hundred."""
-    return Simulators()
+    return new_simulators()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,34 @@ class Episode(Protocol):
         ...
 
 
+END = "finish conversation"
+"""Whoever says this in a `Dialogue` ends it."""
+
+
+class Dialogue(Episode, Protocol):
+    """An episode that goes on after its turns: a user played by a model, or a fixed reply, answers."""
+
+    @property
+    def tools(self) -> tuple[ToolSpec, ...]:
+        """On offer in every turn."""
+        ...
+
+    @property
+    def instruction(self) -> str | None:
+        """What the played user wants; None where the reply is fixed."""
+        ...
+
+    @property
+    def reply(self) -> str:
+        """The fixed one."""
+        ...
+
+    @property
+    def most_messages(self) -> int:
+        """Of the user, the model and its tools together; then it ends and is judged as it is."""
+        ...
+
+
 class Sequel(Protocol):
     """A case that goes on where conversations with the same model ended, and may use what they left behind.
 
@@ -110,3 +138,13 @@ def is_episode(case: object) -> TypeIs[Episode]:
 def is_sequel(case: object) -> TypeIs[Sequel]:
     """Whether a case goes on from conversations."""
     return hasattr(case, "before")
+
+
+def is_dialogue(case: object) -> TypeIs[Dialogue]:
+    """Whether a case goes on after its turns."""
+    return hasattr(case, "instruction")
+
+
+def needs_user(case: object) -> bool:
+    """Whether a case is a dialogue whose user a model must play."""
+    return is_dialogue(case) and case.instruction is not None

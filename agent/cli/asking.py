@@ -12,6 +12,7 @@ from strop.agent.answer import Answerer
 from strop.agent.cache import CachedAnswerer
 from strop.agent.cli.parsing import engine_args
 from strop.agent.refinement import parse_refine
+from strop.agent.user import User
 from strop.tools.errors import UsageError
 from strop.tools.task import Task
 
@@ -34,6 +35,29 @@ class Asked:
     def label(self) -> str:
         """What results are filed under: the model, and the adapter if there is one."""
         return self.model if self.adapter is None else f"{self.model}+{self.adapter.resolve().name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """The options that say who plays the user of dialogues."""
+
+    endpoint: str | None
+    model: str | None
+    api_key: str | None
+
+
+@asynccontextmanager
+async def opened_user(player: Player) -> AsyncIterator[User | None]:
+    """Somebody to play the user, if one is named. Raises UsageError where only half of it is."""
+    if player.endpoint is None and player.model is None:
+        yield None
+        return
+    if player.endpoint is None or player.model is None:
+        raise UsageError("who plays the user takes both, --user-endpoint and --user-model")
+    from strop.agent.remote import RemoteChat
+
+    async with RemoteChat(player.endpoint, player.model, api_key=player.api_key) as remote:
+        yield User(remote)
 
 
 @dataclass(frozen=True, slots=True)

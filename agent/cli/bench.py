@@ -20,7 +20,7 @@ from strop.agent.cli.options import (
 from strop.tools.suites import SUITES
 
 if TYPE_CHECKING:
-    from strop.agent.cli.asking import Asked
+    from strop.agent.cli.asking import Asked, Player
     from strop.agent.comparison import Report
     from strop.agent.engines.base import Sampling
     from strop.agent.summary import Summary
@@ -47,6 +47,16 @@ EndpointOption: TypeAlias = Annotated[
 ]
 KeyOption: TypeAlias = Annotated[
     str | None, typer.Option("--api-key", envvar="STROP_ENDPOINT_KEY", help="Key the endpoint wants.")
+]
+UserEndpointOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--user-endpoint", metavar="URL", help="Who plays the user of dialogues: a server."),
+]
+UserModelOption: TypeAlias = Annotated[
+    str | None, typer.Option("--user-model", metavar="NAME", help="Its model.")
+]
+UserKeyOption: TypeAlias = Annotated[
+    str | None, typer.Option("--user-key", envvar="STROP_USER_KEY", help="The key it wants.")
 ]
 PromptOption: TypeAlias = Annotated[
     bool,
@@ -83,6 +93,9 @@ def _suite_command(name: str) -> Callable[..., None]:
         endpoint: EndpointOption = None,
         api_key: KeyOption = None,
         prompt_mode: PromptOption = False,
+        user_endpoint: UserEndpointOption = None,
+        user_model: UserModelOption = None,
+        user_key: UserKeyOption = None,
         data: DataOption = None,
         categories: CategoriesOption = "",
         limit: LimitOption = None,
@@ -97,14 +110,15 @@ def _suite_command(name: str) -> Callable[..., None]:
         max_model_len: ContextOption = 8192,
         engine_arg: EngineFlags = None,
     ) -> None:
-        from strop.agent.cli.asking import Asked
+        from strop.agent.cli.asking import Asked, Player
         from strop.agent.cli.parsing import names
 
         suite = SUITES[name].load(names(categories), limit=limit, data=data)
         asked = Asked(
             model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode
         )
-        _run(asked, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
+        player = Player(user_endpoint, user_model, user_key)
+        _run(asked, player, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
 
     return run
 
@@ -127,6 +141,9 @@ def run_file(
     endpoint: EndpointOption = None,
     api_key: KeyOption = None,
     prompt_mode: PromptOption = False,
+    user_endpoint: UserEndpointOption = None,
+    user_model: UserModelOption = None,
+    user_key: UserKeyOption = None,
     data: DataOption = None,
     categories: CategoriesOption = "",
     limit: LimitOption = None,
@@ -142,12 +159,13 @@ def run_file(
     engine_arg: EngineFlags = None,
 ) -> None:
     """Tasks or a benchmark of your own."""
-    from strop.agent.cli.asking import Asked
+    from strop.agent.cli.asking import Asked, Player
     from strop.agent.cli.parsing import names
 
     suite = _suite_of(file, names(categories), limit, data)
     asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode)
-    _run(asked, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
+    player = Player(user_endpoint, user_model, user_key)
+    _run(asked, player, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
 
 
 @app.command()
@@ -202,6 +220,7 @@ def _sampling(max_tokens: int, temperature: float, seed: int | None) -> Sampling
 
 def _run(
     asked: Asked,
+    player: Player,
     suite: Suite,
     out: Path,
     sampling: Sampling,
@@ -212,20 +231,28 @@ def _run(
     import asyncio
 
     from strop.agent.bench import run_bench
-    from strop.agent.cli.asking import opened_answerer
+    from strop.agent.cli.asking import opened_answerer, opened_user
+    from strop.tools.episode import needs_user
+    from strop.tools.errors import UsageError
+
+    unplayed = next((case.task.id for case in suite.cases if needs_user(case)), None)
+    if unplayed is not None and player.endpoint is None:
+        raise UsageError(f"task {unplayed!r} has a user for a model to play: --user-endpoint, --user-model")
 
     async def ask() -> Summary:
-        async with opened_answerer(asked, cache) as opened:
+        async with opened_user(player) as user, opened_answerer(asked, cache) as opened:
+            played = {"user": f"{player.model} at {player.endpoint}"} if user else {}
             return await run_bench(
                 suite,
                 opened.answerer,
                 out,
                 model=asked.label,
                 refine=asked.refine,
-                asked=opened.known_by,
+                asked=opened.known_by | played,
                 sampling=sampling,
                 samples=samples,
                 concurrency=concurrency,
+                user=user,
             )
 
     _show(asyncio.run(ask()), out)

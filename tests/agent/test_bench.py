@@ -253,7 +253,7 @@ from tests.agent.test_bench import CASES, Fixed, bench, right
 
 class Slow(Fixed):
     async def answer(self, task, sampling):
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         return await super().answer(task, sampling)
 
 asyncio.run(bench(Slow(right), Path(sys.argv[1]), CASES, concurrency=1))

@@ -158,8 +158,6 @@ def test_files_are_read_and_what_is_wrong_with_them_is_named(tmp_path: Path) -> 
         load_suite(["normal"], data=tmp_path)
     with pytest.raises(UsageError, match="clone the benchmark's repository"):
         load_suite(["normal"])
-    with pytest.raises(UsageError, match="plays the user"):
-        load_suite(["agent_multi_turn"], data=tmp_path)
     with pytest.raises(UsageError, match="there are normal_single"):
         load_suite(["nothing"], data=tmp_path)
     write(tmp_path / "possible_answer" / "data_special_incomplete.json", {"id": "other", "ground_truth": {}})

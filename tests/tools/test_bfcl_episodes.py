@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from strop.tools.bfcl.episodes import BfclEpisode
-from strop.tools.bfcl.simulators import Simulators
+from strop.tools.bfcl.episodes import BfclEpisode, new_simulators
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation, Setup, World, check
 from strop.tools.errors import StepLimitError
+from strop.tools.simulators import Simulators, rows_of
 from strop.tools.spec import ToolCall
 from strop.tools.verdict import ErrorKind
 
@@ -46,7 +46,7 @@ def invoked(*calls: ToolCall) -> list[Invocation]:
 
 @pytest.fixture(scope="module")
 def simulators() -> Iterator[Simulators]:
-    with Simulators() as running:
+    with new_simulators() as running:
         yield running
 
 
@@ -116,8 +116,12 @@ def test_steps_in_a_child_give_what_they_give_here(simulators: Simulators) -> No
     simulators.close_world("never opened")
 
 
+def judged(made: ToolCall) -> dict[str, Any]:
+    return {"setup": MATHS.to_json(), "gold": [["add(a=1, b=2)"]], "turns": [[rows_of([made])]]}
+
+
 def test_a_step_that_takes_too_long_costs_its_world_and_no_other() -> None:
-    with Simulators(step_seconds=1.0) as simulators:
+    with new_simulators(step_seconds=1.0) as simulators:
         simulators.step("files", FILES, [call("touch", file_name="kept")])
         with pytest.raises(StepLimitError, match="longer than 1 s"):
             simulators.step(
@@ -126,8 +130,8 @@ def test_a_step_that_takes_too_long_costs_its_world_and_no_other() -> None:
         assert "kept" in simulators.step("files", FILES, [call("ls")])[0]
         assert simulators.step("maths", MATHS, [call("add", a=1, b=2)]) == ['{"result": 3}']
         with pytest.raises(StepLimitError):
-            simulators.judge(MATHS, [["add(a=1, b=2)"]], [[[call("power", base=7, exponent=10**9)]]])
-        assert simulators.judge(MATHS, [["add(a=1, b=2)"]], [[[call("add", a=1, b=2)]]]) is None
+            simulators.judge(judged(call("power", base=7, exponent=10**9)))
+        assert simulators.judge(judged(call("add", a=1, b=2))) is None
 
 
 def test_verdicts_do_not_depend_on_order_or_company() -> None:

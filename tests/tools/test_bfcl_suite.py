@@ -191,8 +191,6 @@ def test_groups_stand_for_their_categories_and_what_is_elsewhere_says_why(data: 
     assert names.resolve(["all"]) == CATEGORIES
     with pytest.raises(UsageError, match=r"web_search_base.*over the internet"):
         load_suite(["web_search_base"], data=data)
-    with pytest.raises(UsageError, match=r"memory_kv.*FAISS"):
-        load_suite(["memory_kv"], data=data)
 
 
 @needs_data

@@ -10,14 +10,15 @@ Verdict and error type equal that checker's, its odd corners included:
   passes whatever the document says.
 - Objects are compared key by key as text, lists item by item, lists of objects in order.
 
-Where the published checker would raise, the verdict here is a wrong value.
+Where the published checker would raise, the verdict here is a wrong value. The end states of agent tasks are
+compared by `state_faults`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -232,3 +233,42 @@ def _squeezed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_squeezed(item) for item in value]
     return value
+
+
+def state_faults(state: Sequence[Mapping[str, Any]], gold: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the published ``agent_eval`` finds wrong with an end state; empty where it is right.
+
+    Both are ``{simulator: attributes}`` each. A simulator that only one of them names is not compared (the
+    gold misspells some), and of a dictionary only the keys that the gold has.
+    """
+    if len(state) != len(gold):
+        return [f"{len(state)} simulators have a state where {len(gold)} should"]
+    ours = {name: attributes for one in state for name, attributes in one.items()}
+    return [
+        fault
+        for one in gold
+        for name, right in one.items()
+        for fault in _attribute_faults(name, ours.get(name, {}), right)
+    ]
+
+
+def _attribute_faults(name: str, ours: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in ours.items():
+        if key not in right:
+            yield f"{name}.{key} is not in the gold"
+        elif not isinstance(right[key], dict):
+            if right[key] != value:
+                yield f"{name}.{key} is {_short(value)}, not {_short(right[key])}"
+        elif not isinstance(value, Mapping):
+            yield f"{name}.{key} is {_short(value)}, not an object"
+        else:
+            for inner, wanted in right[key].items():
+                if inner not in value:
+                    yield f"{name}.{key} has no {inner!r}"
+                elif value[inner] != wanted:
+                    yield f"{name}.{key}.{inner} is {_short(value[inner])}, not {_short(wanted)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:120]}…"

@@ -1,7 +1,7 @@
 """ACEBench's tasks, read from its own files (``data_all/data_en`` of its repository, or a copy).
 
-Covered are the normal and the special categories. The agent ones need a second model that plays the user, and
-simulators that are part of the benchmark's repository.
+Covered are the normal and the special categories and, asked for by name, the agent ones: those need the whole
+repository, whose simulators they are played in, and one of them a second model that plays the user.
 
 What a model is told is Strop's own wording. In the special categories the answer is judged by phrases that
 the benchmark fixes, so the model is told them.
@@ -15,11 +15,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from strop.tools.acebench.agent import AGENT, AgentCase, agent_case
 from strop.tools.acebench.checker import COPY, Fault, check_any
+from strop.tools.errors import DataError
 from strop.tools.files import json_text
 from strop.tools.local_suite import Categories, Clone, matched, rows_of
+from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import Overall, Scores, Suite
+from strop.tools.suite import AnyCase, Overall, Scores, Suite
 from strop.tools.task import Gold, Task
 from strop.tools.verdict import ErrorKind, Verdict
 
@@ -38,10 +41,14 @@ NORMAL: tuple[str, ...] = (
     "normal_atom_object_short",
 )
 SPECIAL: tuple[str, ...] = ("special_incomplete", "special_error_param", "special_irrelevant")
-AGENT: tuple[str, ...] = ("agent_multi_step", "agent_multi_turn")
 CATEGORIES = NORMAL + SPECIAL
-"""The categories there are, in the order they are run and reported."""
-GROUPS: Mapping[str, tuple[str, ...]] = {"all": CATEGORIES, "normal": NORMAL, "special": SPECIAL}
+"""The categories that need nothing but the data, in the order they are run and reported."""
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "all": CATEGORIES,
+    "normal": NORMAL,
+    "special": SPECIAL,
+    "agent": AGENT,
+}
 
 TITLE = "ACEBench"
 GET = (
@@ -136,7 +143,8 @@ def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
     normal, special, agent = over("normal", NORMAL), over("special", SPECIAL), over("agent", AGENT)
     total = 0.2676 * special.accuracy + 0.578 * normal.accuracy + 0.1545 * agent.accuracy
     missing = (*normal.missing, *special.missing, *agent.missing)
-    return normal, special, Overall("ACEBench overall", total, missing)
+    groups = (normal, special, *((agent,) if any(name in scores for name in AGENT) else ()))
+    return *groups, Overall("ACEBench overall", total, missing)
 
 
 def _accuracy(category: str, verdicts: Mapping[str, float]) -> float:
@@ -158,11 +166,36 @@ def _files(data: Path, category: str) -> tuple[Path, Path]:
     return _file(data, category), _file(data / "possible_answer", category)
 
 
-def _cases(data: Path, category: str) -> list[AceCase]:
+def _cases(data: Path, category: str) -> Sequence[AnyCase]:
+    if category in AGENT:
+        return _agent_cases(data, category)
     asked, answered = _files(data, category)
     questions = rows_of(asked, "id", "question", "function", title=TITLE, get=GET)
     truths = matched(questions, rows_of(answered, "id", "ground_truth", title=TITLE, get=GET), answered)
     return [_case(category, row, truth) for row, truth in zip(questions, truths, strict=True)]
+
+
+def _agent_cases(data: Path, category: str) -> list[AgentCase]:
+    asked, answered = _files(data, category)
+    wanted = ("id", "question", "function", "initial_config", "involved_classes")
+    questions = rows_of(asked, *wanted, title=TITLE, get=GET)
+    answers = rows_of(answered, "id", "ground_truth", "mile_stone", title=TITLE, get=GET)
+    matched(questions, answers, answered)
+    truths = {row["id"]: row for row in answers}
+    root, simulators = _root(data), Simulators("strop.tools.acebench.worlds")
+    return [
+        agent_case(category, row, truths[row["id"]], tuple(map(_tool, row["function"])), root, simulators)
+        for row in questions
+    ]
+
+
+def _root(data: Path) -> Path:
+    """The repository that a directory of data belongs to. Raises DataError."""
+    above = (data.absolute(), *data.absolute().parents)
+    root = next((one for one in above if (one / "model_inference").is_dir()), None)
+    if root is None:
+        raise DataError(f"not within a clone, whose simulators the agent tasks need: {GET}", path=data)
+    return root
 
 
 def _case(category: str, row: Mapping[str, Any], gold: Any) -> AceCase:
@@ -253,12 +286,7 @@ def _kind(fault: Fault, too_few: bool) -> ErrorKind:
 
 _CLONE = Clone(
     name="acebench",
-    categories=Categories(
-        TITLE,
-        CATEGORIES,
-        GROUPS,
-        {"agent": "it needs a model that plays the user and the benchmark's simulators; it is not covered"},
-    ),
+    categories=Categories(TITLE, (*CATEGORIES, *AGENT), GROUPS),
     get=GET,
     files=_files,
     read=_cases,

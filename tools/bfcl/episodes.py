@@ -17,10 +17,11 @@ from typing import Any
 from strop.tools.bfcl.fault import Fault
 from strop.tools.bfcl.files import INSTALL, answers_of, question_file, rows_of, tool_folder
 from strop.tools.bfcl.schema import tool_of
-from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.worlds import Setup
 from strop.tools.episode import Played, Turn
 from strop.tools.errors import DataError, StepLimitError
+from strop.tools.simulators import STEP_SECONDS, Simulators
+from strop.tools.simulators import rows_of as rows_of_calls
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Task
 from strop.tools.verdict import ErrorKind, Verdict
@@ -63,7 +64,9 @@ class BfclEpisode:
 
     def fault(self, turns: Played) -> Fault | None:
         """What the official checker finds wrong with the calls of each step of each turn."""
-        return self.simulators.judge(self.setup, self.gold, turns)
+        rows = [[rows_of_calls(step) for step in steps] for steps in turns]
+        fault = self.simulators.judge({"setup": self.setup.to_json(), "gold": self.gold, "turns": rows})
+        return None if fault is None else Fault(*fault)
 
     def score(self, turns: Played, said: str | None = None) -> Verdict:
         """The official verdict, which does not ask what was said.
@@ -80,6 +83,11 @@ class BfclEpisode:
     def gold_lines(self) -> Sequence[str]:
         """Turn by turn."""
         return [f"{turn}: {', '.join(calls) or 'no call'}" for turn, calls in enumerate(self.gold, 1)]
+
+
+def new_simulators(step_seconds: float = STEP_SECONDS) -> Simulators:
+    """A child process for the benchmark's worlds. The slowest import comes before the clock runs."""
+    return Simulators("strop.tools.bfcl.worlds", step_seconds, preload=("mpmath",))
 
 
 def load_episodes(directory: Path, category: str, simulators: Simulators) -> list[BfclEpisode]:

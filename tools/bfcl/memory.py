@@ -21,10 +21,10 @@ from typing import Any
 from strop.tools.bfcl.episodes import MOST_STEPS, constants, documents_of
 from strop.tools.bfcl.fault import Fault
 from strop.tools.bfcl.files import answers_of, question_file, rows_of
-from strop.tools.bfcl.simulators import MOST_BYTES, Simulators
 from strop.tools.bfcl.worlds import Setup
 from strop.tools.episode import Episode, Played, Turn
 from strop.tools.errors import UsageError
+from strop.tools.simulators import MOST_BYTES, Simulators
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Message, Task
 from strop.tools.verdict import Verdict
@@ -118,8 +118,9 @@ def require(category: str) -> None:
     """Raises UsageError naming the packages that the simulator of a memory category lacks here."""
     missing = [name for name in _NEEDS[category] if find_spec(name) is None]
     if missing:
-        extra = "" if category == "memory_vector" else " (pip install 'strop[memory]')"
-        raise UsageError(f"BFCL category {category!r} needs {', '.join(missing)}{extra}")
+        extra = "memory-vector" if category == "memory_vector" else "memory"
+        needs = ", ".join(missing)
+        raise UsageError(f"BFCL category {category!r} needs {needs}: pip install 'strop[{extra}]'")
 
 
 def load_memory(directory: Path, category: str) -> list[MemoryCase]:
@@ -128,7 +129,10 @@ def load_memory(directory: Path, category: str) -> list[MemoryCase]:
     answers = answers_of(directory, "memory", questions)
     simulator = f"MemoryAPI_{category.removeprefix('memory_')}"
     embeds = category == "memory_vector"
-    simulators = Simulators(preload=(simulator,), most_bytes=_EMBEDDING_BYTES if embeds else MOST_BYTES)
+    # Embedding loads a model when it is imported.
+    preload = (constants("executable_backend_config").CLASS_FILE_PATH_MAPPING[simulator],) if embeds else ()
+    most_bytes = _EMBEDDING_BYTES if embeds else MOST_BYTES
+    simulators = Simulators("strop.tools.bfcl.worlds", preload=preload, most_bytes=most_bytes)
     loader = _Loader(category, documents_of(directory)[simulator], Setup((simulator,), {}), simulators)
     scenarios = dict.fromkeys(row["scenario"] for row in questions)
     before = {name: loader.conversations(conversation_file(directory, name)) for name in scenarios}

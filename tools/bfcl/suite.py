@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strop.tools.bfcl.checker import language_of
-from strop.tools.bfcl.episodes import MULTI_TURN, load_episodes
+from strop.tools.bfcl.episodes import MULTI_TURN, load_episodes, new_simulators
 from strop.tools.bfcl.files import find_data, version_of
 from strop.tools.bfcl.memory import load_memory, require
 from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, MEMORY, overalls
-from strop.tools.bfcl.simulators import Simulators
 from strop.tools.bfcl.single import BfclCase, load_cases
 from strop.tools.errors import UsageError
 from strop.tools.local_suite import Categories
+from strop.tools.simulators import Simulators
 from strop.tools.suite import AnyCase, Suite
 
 NON_LIVE: tuple[str, ...] = (
@@ -73,7 +73,7 @@ def load_suite(
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 task a category, got {limit}")
     directory = data or find_data()
-    simulators = Simulators()
+    simulators = new_simulators()
     cases: list[AnyCase] = []
     sizes: dict[str, int] = {}
     for category in wanted:
@@ -94,7 +94,7 @@ def load_category(
     """
     directory = directory or find_data()
     if category in MULTI_TURN:
-        return load_episodes(directory, category, simulators or Simulators())
+        return load_episodes(directory, category, simulators or new_simulators())
     if category in MEMORY:
         return load_memory(directory, category)
     if category == FORMAT_SENSITIVITY:

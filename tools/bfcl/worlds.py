@@ -4,7 +4,7 @@ A world is some of the simulators inside ``bfcl-eval`` (a file system, a car, a 
 the task's scenario. The simulators are used, their dispatch is not: it evaluates text. Here a call is a
 name and arguments, the name is looked up among the public methods of the task's own instances, and nothing
 else can be reached. Whoever calls the code of this module calls code that may run long;
-`strop.tools.bfcl.simulators` runs it in a process of its own, with limits.
+`strop.tools.simulators` runs it in a process of its own, with limits.
 
 `check` gives the verdict of the official ``multi_turn_checker`` (bfcl-eval 2026.3.23). After every turn in
 which the gold acts, all public attributes of the simulators must equal those of a world in which the gold's
@@ -127,7 +127,11 @@ class World:
             return f"Error during execution: the result has {len(result)} characters"
         return result
 
-    def shown(self) -> str:
+    def make(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """As `call`."""
+        return self.call(Invocation(name, arguments))
+
+    def told(self) -> str:
         """What a simulated memory shows of itself at the beginning of a conversation."""
         (memory,) = self.instances.values()
         return str(memory._dump_core_memory_to_context())
@@ -146,6 +150,22 @@ class World:
     def _with_owner(self, match: re.Match[str]) -> str:
         name = match.group(1)
         return f"{self._owners[name]}.{name}" if name in self._owners else name
+
+
+def open_world(setup: Mapping[str, Any]) -> World:
+    """A world of its own, for `strop.tools.simulators`."""
+    return World(Setup.from_json(setup).beginning())
+
+
+def judge(trajectory: Mapping[str, Any]) -> list[str] | None:
+    """`check` for `strop.tools.simulators`: what `trajectory` makes of a fault."""
+    gold = [[Invocation.parse(text) for text in texts] for texts in trajectory["gold"]]
+    turns = [
+        [[Invocation(name, arguments) for name, arguments in step] for step in steps]
+        for steps in trajectory["turns"]
+    ]
+    fault = check(Setup.from_json(trajectory["setup"]), gold, turns)
+    return None if fault is None else [fault.error_type, fault.subject, fault.detail]
 
 
 def check(

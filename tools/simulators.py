@@ -5,7 +5,9 @@ in a child process: a step that takes too long costs the child, which is started
 that made it. The other trajectories of the child are played again from the calls they had made, when they
 go on.
 
-Requests and replies are one JSON object a line.
+The worlds are a benchmark's: a module with a function ``open_world(setup)`` that returns a `World` and, if
+whole trajectories are judged in the child, ``judge(request)``. Requests and replies are one JSON object a
+line.
 """
 
 from __future__ import annotations
@@ -19,14 +21,13 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from strop.tools.bfcl.fault import Fault
-from strop.tools.bfcl.worlds import Invocation, Setup, World, check, simulator_of
 from strop.tools.errors import DataError, StepLimitError
 from strop.tools.spec import ToolCall
 
@@ -35,7 +36,25 @@ STEP_SECONDS = 10.0
 MOST_BYTES = 2 << 30
 """Address space of the child, where the system can limit it."""
 
-Steps = Sequence[Sequence[ToolCall]]
+
+class World(Protocol):
+    """What a module of worlds opens, in the child."""
+
+    def make(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """The result of a call as text; errors are results, too."""
+        ...
+
+    def told(self) -> Any:
+        """What the world tells of itself, as JSON: what a memory shows, or a state to be judged."""
+        ...
+
+
+class Setup(Protocol):
+    """How a world begins."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``open_world`` is given."""
+        ...
 
 
 class Simulators:
@@ -43,14 +62,15 @@ class Simulators:
 
     def __init__(
         self,
+        worlds: str,
         step_seconds: float = STEP_SECONDS,
         *,
         preload: tuple[str, ...] = (),
         most_bytes: int = MOST_BYTES,
     ):
-        """`preload` names simulators whose imports take longer than a step may."""
+        """`worlds` is the module of worlds; `preload` are more, whose imports take longer than a step may."""
         self._seconds = step_seconds
-        self._preload = preload
+        self._modules = (worlds, *preload)
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
@@ -59,22 +79,16 @@ class Simulators:
         self._played: dict[str, tuple[Setup, list[ToolCall]]] = {}
         self._open: set[str] = set()
 
-    def start(self) -> None:
-        """Begin to start the child, which the first request else waits for."""
-        with self._lock:
-            self._spawned()
+    def begin(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> Any:
+        """Begin a world in which `calls` have been made already; what it tells then.
 
-    def begin(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> str:
-        """Begin a world in which `calls` have been made already; what its memory shows then.
-
-        For the simulators of a memory. Raises StepLimitError where that takes too long.
+        Raises StepLimitError where that takes too long.
         """
         with self._lock:
-            self._ask({"open": world, "setup": setup.to_json(), "calls": _rows(calls)})
+            self._ask({"open": world, "setup": setup.to_json(), "calls": rows_of(calls)})
             self._played[world] = (setup, list(calls))
             self._open.add(world)
-            shown: str = self._ask({"show": world})["shown"]
-            return shown
+            return self._ask({"told": world})["told"]
 
     def step(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> list[str]:
         """Make `calls` in the world of that name, which begins as `setup` says at its first step.
@@ -85,9 +99,9 @@ class Simulators:
             _, played = self._played.setdefault(world, (setup, []))
             try:
                 if world not in self._open:
-                    self._ask({"open": world, "setup": setup.to_json(), "calls": _rows(played)})
+                    self._ask({"open": world, "setup": setup.to_json(), "calls": rows_of(played)})
                     self._open.add(world)
-                results: list[str] = self._ask({"step": world, "calls": _rows(calls)})["results"]
+                results: list[str] = self._ask({"step": world, "calls": rows_of(calls)})["results"]
             except StepLimitError:
                 self._played.pop(world)
                 raise
@@ -102,13 +116,10 @@ class Simulators:
                 self._open.remove(world)
                 self._ask({"close": world})
 
-    def judge(self, setup: Setup, gold: Sequence[Sequence[str]], turns: Sequence[Steps]) -> Fault | None:
-        """`strop.tools.bfcl.worlds.check`, with the gold as text. Raises StepLimitError."""
-        rows = [[_rows(step) for step in steps] for steps in turns]
+    def judge(self, request: Mapping[str, Any]) -> Any:
+        """What the module of worlds says of a trajectory. Raises StepLimitError."""
         with self._lock:
-            reply = self._ask({"judge": setup.to_json(), "gold": gold, "turns": rows})
-        fault = reply["fault"]
-        return None if fault is None else Fault(*fault)
+            return self._ask({"judge": request})["judged"]
 
     def close(self) -> None:
         """End the child."""
@@ -141,13 +152,13 @@ class Simulators:
         child = self._spawned()
         # Its imports take longer than a step may.
         if not self._ready and self._replies.get() is None:
-            raise DataError("the simulators of bfcl-eval cannot be started; the reason is above")
+            raise DataError("the benchmark's simulators cannot be started; the reason is above")
         self._ready = True
         return child
 
     def _spawned(self) -> subprocess.Popen[str]:
         if self._child is None:
-            work = f"from {__name__} import serve; serve({self._preload!r}, {self._most_bytes})"
+            work = f"from {__name__} import serve; serve({self._modules!r}, {self._most_bytes})"
             # Some of the benchmark's modules make folders when imported; not beside the installed package.
             folder = Path(tempfile.gettempdir(), f"strop-bfcl-{getpass.getuser()}")
             self._child = subprocess.Popen(
@@ -190,51 +201,45 @@ def _read(pipe: TextIO | None, replies: queue.Queue[str | None]) -> None:
     replies.put(None)
 
 
-def _rows(calls: Sequence[ToolCall]) -> list[list[Any]]:
+def rows_of(calls: Sequence[ToolCall]) -> list[list[Any]]:
+    """Calls as requests hold them."""
     return [[call.name, dict(call.arguments)] for call in calls]
 
 
 # --- in the child -------------------------------------------------------------------------------------------
 
 
-def serve(preload: tuple[str, ...] = (), most_bytes: int = MOST_BYTES) -> None:
-    """Answer requests from standard input until it ends."""
+def serve(modules: tuple[str, ...], most_bytes: int) -> None:
+    """Answer requests from standard input until it ends. The first of the modules is that of the worlds."""
     replies, sys.stdout = sys.stdout, sys.stderr
+    source, *_ = map(import_module, modules)
     worlds: dict[str, World] = {}
-    import mpmath  # noqa: F401 - the slowest of the simulators' imports, before the clock runs
-
-    for name in preload:
-        simulator_of(name)
     _limit_memory(most_bytes)
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line), worlds)), file=replies, flush=True)
+        print(json.dumps(_answer(json.loads(line), source, worlds)), file=replies, flush=True)
 
 
-def _answer(request: dict[str, Any], worlds: dict[str, World]) -> dict[str, Any]:
+def _answer(request: dict[str, Any], source: Any, worlds: dict[str, World]) -> dict[str, Any]:
     match request:
         case {"open": name, "setup": setup, "calls": calls}:
-            worlds[name] = World(Setup.from_json(setup).beginning())
-            for call in _invocations(calls):
-                worlds[name].call(call)
+            worlds[name] = source.open_world(setup)
+            _make(worlds[name], calls)
             return {}
         case {"step": name, "calls": calls}:
-            return {"results": [worlds[name].call(call) for call in _invocations(calls)]}
-        case {"show": name}:
-            return {"shown": worlds[name].shown()}
+            return {"results": _make(worlds[name], calls)}
+        case {"told": name}:
+            return {"told": worlds[name].told()}
         case {"close": name}:
             del worlds[name]
             return {}
-        case {"judge": setup, "gold": gold, "turns": turns}:
-            right = [[Invocation.parse(text) for text in texts] for texts in gold]
-            made = [[_invocations(step) for step in steps] for steps in turns]
-            fault = check(Setup.from_json(setup), right, made)
-            return {"fault": fault and [fault.error_type, fault.subject, fault.detail]}
+        case {"judge": trajectory}:
+            return {"judged": source.judge(trajectory)}
     raise ValueError(f"no request: {sorted(request)}")
 
 
-def _invocations(rows: list[list[Any]]) -> list[Invocation]:
-    return [Invocation(name, arguments) for name, arguments in rows]
+def _make(world: World, calls: Sequence[Sequence[Any]]) -> list[str]:
+    return [world.make(name, arguments) for name, arguments in calls]
 
 
 def _limit_memory(most_bytes: int) -> None:

@@ -75,7 +75,7 @@ class Conversations:
             "category": conversation.task.category,
             "id": conversation.task.id,
             "sample": sample,
-            "turns": turns_of(played),
+            **turns_of(played),
             "problem": played.problem,
             "lost": played.too_long or played.cut_off,
             "usage": asdict(played.usage),

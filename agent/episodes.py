@@ -30,6 +30,8 @@ class Step:
 class Trajectory:
     """An episode as it was played."""
 
+    asked: tuple[tuple[Message, ...], ...]
+    """What was said before the model answered, by turn."""
     turns: tuple[tuple[Step, ...], ...]
     """Of the turns that were begun."""
     problem: str | None = None
@@ -69,12 +71,20 @@ async def play(
     what the answerer and the `user` raise, but for a conversation grown too long, which ends the episode;
     UsageError where a dialogue needs a user and there is none.
     """
+    asked: list[tuple[Message, ...]] = []
     played: list[tuple[Step, ...]] = []
     conversation: list[Message] = []
+
+    def trajectory(
+        problem: str | None = None, *, too_long: bool = False, cut_off: bool = False
+    ) -> Trajectory:
+        return Trajectory(tuple(asked), tuple(played), problem, too_long, cut_off)
+
     try:
         async for turn in _turns(episode, conversation, user):
             conversation += turn.messages
             steps: list[Step] = []
+            asked.append(turn.messages)
             played.append(())
             for _ in range(episode.most_steps):
                 task = replace(episode.task, messages=tuple(conversation), tools=turn.tools, gold=None)
@@ -84,14 +94,14 @@ async def play(
                 if not steps[-1].answer.calls or _is_full(episode, conversation):
                     break
             else:
-                return Trajectory(tuple(played), f"still calling after {len(steps)} steps in a turn")
+                return trajectory(f"still calling after {len(steps)} steps in a turn")
     except TooLongError as error:
-        return Trajectory(tuple(played), str(error), too_long=True)
+        return trajectory(str(error), too_long=True)
     except StepLimitError as error:
-        return Trajectory(tuple(played), str(error), cut_off=True)
+        return trajectory(str(error), cut_off=True)
     finally:
         await asyncio.to_thread(episode.close, run)
-    return Trajectory(tuple(played))
+    return trajectory()
 
 
 async def _turns(episode: Episode, conversation: Sequence[Message], user: User | None) -> AsyncIterator[Turn]:

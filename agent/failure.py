@@ -10,7 +10,7 @@ from strop.agent.rows import Row
 from strop.tools.episode import is_episode
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import AnyCase
-from strop.tools.task import Message, Task
+from strop.tools.task import Message
 
 MOST_FAILURES = 3000
 """Wrong answers a page holds; beyond, the first of each category in turns."""
@@ -57,18 +57,18 @@ def _failure(row: Row, case: AnyCase | None, shown_tools: Mapping[int, dict[str,
         "said": _clip(row.get("text") or ""),
         "calls": [_call(call) for call in row.get("calls", ())],
         "turns": [[_step(step) for step in turn] for turn in row.get("turns", ())],
-        "asked": _asked(case, task),
+        "asked": [[_message(message) for message in messages] for messages in _asked(row, case)],
         "tools": [shown_tools[id(tool)] for tool in (task.tools if task else ())],
         "gold": [_clip(line) for line in case.gold_lines()] if case else [],
         "repairs": row.get("repairs", []),
     }
 
 
-def _asked(case: AnyCase | None, task: Task | None) -> list[list[dict[str, str]]]:
-    """Messages by turn."""
-    if is_episode(case):
-        return [[_message(message) for message in turn.messages] for turn in case.turns]
-    return [[_message(message) for message in task.messages]] if task else []
+def _asked(row: Row, case: AnyCase | None) -> Sequence[Sequence[Message]]:
+    """Messages by turn: as they were said, else as the case has them."""
+    if "asked" in row or case is None:
+        return row.get("asked", ())  # type: ignore[no-any-return]
+    return [turn.messages for turn in case.turns] if is_episode(case) else [case.task.messages]
 
 
 def _message(message: Message) -> dict[str, str]:

@@ -80,15 +80,18 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 def _trajectory(played: Trajectory) -> dict[str, Any]:
     return {
-        "turns": turns_of(played),
+        **turns_of(played),
         "refine": {"rounds": sum(step.answer.rounds for step in played.steps), "stop_reason": None},
         "usage": asdict(played.usage),
     }
 
 
-def turns_of(played: Trajectory) -> list[list[dict[str, Any]]]:
-    """The steps of each turn, as rows hold them."""
-    return [[_step(step) for step in turn] for turn in played.turns]
+def turns_of(played: Trajectory) -> dict[str, Any]:
+    """What was asked in each turn, and its steps, as rows hold them."""
+    return {
+        "asked": [[dict(message) for message in messages] for messages in played.asked],
+        "turns": [[_step(step) for step in turn] for turn in played.turns],
+    }
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -137,6 +137,7 @@ async def test_a_user_is_played_and_sees_the_conversation_from_the_other_side(
     (row,) = read_answers(tmp_path / "out")
     assert row["correct"]
     assert [len(turn) for turn in row["turns"]] == [1, 3]
+    assert [turn[-1]["content"] for turn in row["asked"]] == ["Send a message.", "It is: hi"]
     said = [(message["role"], message["content"]) for message in player.asked[-1].messages]
     assert "You want to say 'hi'." in said[0][1]
     assert said[2:] == [

@@ -148,7 +148,9 @@ async def test_a_conversation_too_long_for_the_model_leaves_nothing(tmp_path: Pa
     assert [row["lost"] for row in rows] == [True] * len(before_of(suite))
     assert "no content in the memory" in model.asked[-1].messages[0]["content"]
     assert read_answers(tmp_path)[0]["error"] == "wrong_answer"
-    assert "wrong answer" in (tmp_path / PAGE).read_text()
+    page = (tmp_path / PAGE).read_text()
+    assert "wrong answer" in page
+    assert "no content in the memory" in page
 
 
 def test_a_broken_row_is_named(tmp_path: Path) -> None:

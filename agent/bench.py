@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from strop.agent.answer import Answerer
 from strop.agent.board import Board
-from strop.agent.conversations import CONVERSATIONS, Conversations
+from strop.agent.conversations import CONVERSATIONS, Conversations, conversations_of, ends, read_conversations
 from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
@@ -36,7 +36,7 @@ from strop.agent.rows import ANSWERS, SETTINGS, answered, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.agent.user import User
 from strop.tools.bfcl.results import write_results
-from strop.tools.episode import Sequel, is_sequel
+from strop.tools.episode import is_sequel
 from strop.tools.errors import UsageError
 from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, write_jsonl
 from strop.tools.suite import AnyCase, Suite
@@ -84,25 +84,23 @@ async def run_bench(
 
     with held(out / ".lock", f"a benchmark in {out}"):
         _claim(out, settings)
-        earlier = Conversations(out, answerer, drawn)
         with JsonlWriter(out / ANSWERS) as writer:
             ledger = _Ledger(writer, read_answers(out))
             todo = [one for one in wanted if (one[0].task.id, one[1]) not in ledger.rows]
-            talks = earlier.wanted(todo)
+            talked = read_conversations(out)
+            talks = conversations_of(todo, talked)
             categories = [case.task.category for case, _ in (*talks, *todo)]
-            with Board([*earlier.rows, *ledger.rows.values()], categories, progress) as board:
-
-                async def talk(conversation: Sequel, sample: int) -> None:
-                    board.count(await earlier.row(conversation, sample))
+            with Board([*talked, *ledger.rows.values()], categories, progress) as board:
+                earlier = Conversations(out, talked, answerer, drawn, board.count)
 
                 async def ask(case: AnyCase, sample: int) -> None:
-                    begun = await earlier.begin(case, sample) if is_sequel(case) else case
-                    row = await answered(begun, answerer, drawn(sample), sample, user)
+                    row = await answered(case, answerer, drawn(sample), sample, earlier.begin, user)
                     ledger.add(row)
                     board.count(row)
 
-                # Conversations wait for those before them; what needs none is asked meanwhile.
-                jobs = [*(partial(talk, *one) for one in talks), *(partial(ask, *one) for one in todo)]
+                # A conversation has those before it played first: a job a chain. What waits for one is last.
+                jobs: list[Callable[[], Awaitable[Any]]] = [partial(earlier.row, *one) for one in ends(talks)]
+                jobs += [partial(ask, *one) for one in sorted(todo, key=lambda one: is_sequel(one[0]))]
                 await in_flight(jobs, lambda job: job(), concurrency)
         ordered = ledger.in_order_of([(case.task.id, sample) for case, sample in wanted])
         overalls = suite.overalls(scores_of(ordered), suite.sizes)
@@ -122,18 +120,23 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         write_json(path, settings)
         return
     claimed = read_json(path)
+    claimed = claimed if isinstance(claimed, dict) else {}
     for name, value in json.loads(json.dumps(settings)).items():
-        there = claimed.get(name) if isinstance(claimed, dict) else None
-        if there != value:
+        there = claimed.get(name)
+        if there is None and name in _LATER:
+            write_json(path, claimed | {name: value})
+        elif there != value:
             what = _DIGESTS.get(name) or f"with {name} {there!r}, and this run wants {value!r}"
             raise UsageError(f"{out} holds answers {what}: give another directory, or delete this one")
 
 
 _DIGESTS = {"weights": "of other weights than this run's", "version": "to other tasks than this run's"}
 """What is said of settings whose values tell a person nothing."""
+_LATER = frozenset({"user"})
+"""Settings that do not touch what was answered without them."""
 
 
-async def in_flight(cases: Iterable[Item], ask: Callable[[Item], Awaitable[None]], concurrency: int) -> None:
+async def in_flight(cases: Iterable[Item], ask: Callable[[Item], Awaitable[Any]], concurrency: int) -> None:
     """Ask all, `concurrency` at a time; the first failure cancels the others and is raised as it is."""
     queue = iter(cases)
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from strop.agent.answer import Answerer
 from strop.agent.engines.base import Sampling
-from strop.agent.episodes import play
+from strop.agent.episodes import Trajectory, play
 from strop.agent.rows import Row, key_of, turns_of
 from strop.tools.episode import Episode, Sequel, is_sequel
-from strop.tools.errors import DataError
+from strop.tools.errors import DataError, StepLimitError
 from strop.tools.files import JsonlWriter, read_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.suite import AnyCase
@@ -31,12 +30,20 @@ CONVERSATIONS = "conversations.jsonl"
 class Conversations:
     """Those of one benchmark's directory."""
 
-    def __init__(self, out: Path, answerer: Answerer, sampling: Callable[[int], Sampling]):
-        """`sampling` is that of a sample. Raises DataError for a row that cannot be read."""
+    def __init__(
+        self,
+        out: Path,
+        talked: Iterable[Row],
+        answerer: Answerer,
+        sampling: Callable[[int], Sampling],
+        played: Callable[[Row], None],
+    ):
+        """`talked` are the rows there are, `sampling` is a sample's, `played` is told of every new row."""
         self._path = out / CONVERSATIONS
         self._answerer = answerer
         self._sampling = sampling
-        self._rows: dict[tuple[str, int], Row] = {key_of(row): row for row in _read(self._path)}
+        self._played = played
+        self._rows: dict[tuple[str, int], Row] = {key_of(row): row for row in talked}
         self._playing: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
@@ -44,23 +51,16 @@ class Conversations:
         """All that were played, in earlier runs, too."""
         return self._rows.values()
 
-    def wanted(self, cases: Iterable[tuple[AnyCase, int]]) -> list[tuple[Sequel, int]]:
-        """The conversations that these cases and samples need and nobody has played, in their order."""
-        found = {
-            (one.task.id, sample): (one, sample)
-            for case, sample in cases
-            if is_sequel(case)
-            for one in case.before
-        }
-        return [one for key, one in found.items() if key not in self._rows]
-
     async def begin(self, case: Sequel, sample: int) -> Episode:
-        """The case as an episode, once all conversations before it were played. Raises as `play` does."""
+        """The case as an episode, once all conversations before it were played.
+
+        Raises as `play` does, StepLimitError where its world takes too long to begin.
+        """
         earlier = [call for one in case.before for call in _calls(await self.row(one, sample))]
         return await asyncio.to_thread(case.begin, earlier, str(sample))
 
     async def row(self, conversation: Sequel, sample: int) -> Row:
-        """A conversation's row; it is played if nobody has. Raises as `play` does."""
+        """A conversation's row; it is played if nobody has, after those before it. Raises as `play` does."""
         key = conversation.task.id, sample
         async with self._playing[key]:
             if key not in self._rows:
@@ -69,8 +69,11 @@ class Conversations:
 
     async def _play(self, conversation: Sequel, sample: int) -> dict[str, Any]:
         began = time.monotonic()
-        episode = await self.begin(conversation, sample)
-        played = await play(episode, self._answerer, self._sampling(sample), str(sample))
+        try:
+            episode = await self.begin(conversation, sample)
+            played = await play(episode, self._answerer, self._sampling(sample), str(sample))
+        except StepLimitError as error:
+            played = Trajectory((), (), str(error), cut_off=True)
         return {
             "category": conversation.task.category,
             "id": conversation.task.id,
@@ -83,9 +86,10 @@ class Conversations:
         }
 
     def _keep(self, row: Row) -> None:
-        with closing(JsonlWriter(self._path)) as writer:
+        with JsonlWriter(self._path) as writer:
             writer.write(row)
         self._rows[key_of(row)] = row
+        self._played(row)
 
 
 def _calls(row: Row) -> list[ToolCall]:
@@ -96,14 +100,35 @@ def _calls(row: Row) -> list[ToolCall]:
     return [ToolCall(call["name"], call["arguments"]) for step in steps for call in step["calls"]]
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_conversations(out: Path) -> list[dict[str, Any]]:
+    """Rows of a benchmark directory. Raises DataError for one that cannot be read, RunError as writers do."""
+    path = out / CONVERSATIONS
     if not path.exists():
         return []
+    JsonlWriter(path).close()  # drops a last line that a killed run had not finished
     rows, bad = read_jsonl(path)
     if bad:
         reason = f"{bad[0].reason}; delete the line to have it played again"
         raise DataError(reason, path=path, line=bad[0].line)
     for line, row in rows:
-        if not {"id", "turns", "lost", "usage"} <= row.keys():
+        if not {"category", "id", "turns", "lost", "usage"} <= row.keys():
             raise DataError("no conversation of a benchmark; delete the line", path=path, line=line)
     return [row for _, row in rows]
+
+
+def conversations_of(cases: Iterable[tuple[AnyCase, int]], talked: Iterable[Row]) -> list[tuple[Sequel, int]]:
+    """The conversations that these cases and samples need and nobody has played, in their order."""
+    needed = {
+        (one.task.id, sample): (one, sample)
+        for case, sample in cases
+        if is_sequel(case)
+        for one in case.before
+    }
+    there = {key_of(row) for row in talked}
+    return [one for key, one in needed.items() if key not in there]
+
+
+def ends(conversations: Sequence[tuple[Sequel, int]]) -> list[tuple[Sequel, int]]:
+    """Those that none of the others goes on from."""
+    inner = {(one.task.id, sample) for talk, sample in conversations for one in talk.before}
+    return [(talk, sample) for talk, sample in conversations if (talk.task.id, sample) not in inner]

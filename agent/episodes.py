@@ -126,7 +126,8 @@ async def _reply(dialogue: Dialogue, conversation: Sequence[Message], user: User
     if user is None:
         raise UsageError("a model must play its user (--user-endpoint and --user-model)")
     said = await user.reply(dialogue.task.id, dialogue.instruction, conversation)
-    return None if END in said else said
+    # Nobody ends a dialogue before it begins.
+    return None if END in said and conversation else said
 
 
 def _is_full(episode: Episode, conversation: Sequence[Message]) -> bool:

@@ -25,10 +25,21 @@ def failures_of(rows: Iterable[Row], cases: Iterable[AnyCase]) -> list[Failure]:
     """Those of the wrong rows that a page shows. Rows whose case is not among `cases` show no prompt."""
     known = {case.task.id: case for case in cases}
     shown = in_turns([row for row in rows if not row["correct"]])
-    # Multi-turn tasks share their tools, a hundred of them each.
-    offered = {id(tool): tool for row in shown if row["id"] in known for tool in known[row["id"]].task.tools}
-    tools = {key: _tool(tool) for key, tool in offered.items()}
-    return [_failure(row, known.get(row["id"]), tools) for row in shown]
+    tool = _Tools()
+    return [_failure(row, known.get(row["id"]), tool) for row in shown]
+
+
+class _Tools:
+    """Tools as pages show them, each made once: multi-turn tasks share theirs, a hundred of them each."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[ToolSpec, dict[str, str]]] = {}
+
+    def __call__(self, tool: ToolSpec) -> dict[str, str]:
+        # The tool is kept, too, so that nothing else gets its address.
+        if id(tool) not in self._made:
+            self._made[id(tool)] = (tool, _tool(tool))
+        return self._made[id(tool)][1]
 
 
 def in_turns(rows: Sequence[Row], most: int = MOST_FAILURES) -> list[Row]:
@@ -46,7 +57,7 @@ def in_turns(rows: Sequence[Row], most: int = MOST_FAILURES) -> list[Row]:
     return [rows[place] for place in sorted(kept)[:most]]
 
 
-def _failure(row: Row, case: AnyCase | None, shown_tools: Mapping[int, dict[str, str]]) -> dict[str, Any]:
+def _failure(row: Row, case: AnyCase | None, tool: _Tools) -> dict[str, Any]:
     task = case.task if case is not None else None
     return {
         "id": row["id"],
@@ -58,7 +69,7 @@ def _failure(row: Row, case: AnyCase | None, shown_tools: Mapping[int, dict[str,
         "calls": [_call(call) for call in row.get("calls", ())],
         "turns": [[_step(step) for step in turn] for turn in row.get("turns", ())],
         "asked": [[_message(message) for message in messages] for messages in _asked(row, case)],
-        "tools": [shown_tools[id(tool)] for tool in (task.tools if task else ())],
+        "tools": [tool(one) for one in (task.tools if task else ())],
         "gold": [_clip(line) for line in case.gold_lines()] if case else [],
         "repairs": row.get("repairs", []),
     }

@@ -9,7 +9,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from strop.tools.errors import RunError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,18 +21,27 @@ Result = TypeVar("Result")
 def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """`function` of each item, in their order, in as many processes as there are processors for it.
 
-    Function, items and results are pickled. Raises what the function raises; what has not begun then never
-    does. The processes end with this one, however it ends.
+    Function, items and results are pickled. Raises what the function raises, and ends the processes then;
+    RunError where one of them was killed. They end with this process, however it ends.
     """
-    workers = min(len(items), _processors())
+    workers = min(len(items), processors())
     if workers < 2:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, _context(), initializer=_begin) as pool:
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, _context(), initializer=_begin)
+    try:
         yield from pool.map(function, items)
+        pool.shutdown()
+    except BrokenProcessPool as error:
+        raise RunError("a process was killed, for want of memory perhaps") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
 
 
-def _processors() -> int:
+def processors() -> int:
     """Those this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Step, Trajectory, play
 from strop.agent.user import User
-from strop.tools.episode import Episode, is_episode
-from strop.tools.errors import DataError, TooLongError, UsageError
+from strop.tools.episode import Episode, Sequel, is_episode, is_sequel
+from strop.tools.errors import DataError, StepLimitError, TooLongError, UsageError
 from strop.tools.files import read_jsonl
-from strop.tools.suite import Case, is_text_case
+from strop.tools.suite import AnyCase, Case, is_text_case
 from strop.tools.verdict import ErrorKind, Verdict
 
 Row = Mapping[str, Any]
@@ -28,12 +28,22 @@ TOO_LONG = "too_long"
 
 
 async def answered(
-    case: Case | Episode, answerer: Answerer, sampling: Sampling, sample: int, user: User | None = None
+    case: AnyCase,
+    answerer: Answerer,
+    sampling: Sampling,
+    sample: int,
+    begin: Callable[[Sequel, int], Awaitable[Episode]],
+    user: User | None = None,
 ) -> dict[str, Any]:
-    """The row of one case, asked now. Raises what the answerer raises, but for a task too long for it."""
+    """The row of one case, asked now; `begin` makes episodes of sequels.
+
+    Raises what the answerer, the `user` and `begin` raise, but for a task too long for the answerer.
+    """
     began = time.monotonic()
     try:
-        if is_episode(case):
+        if is_sequel(case):
+            row = await _gone_on(case, answerer, sampling, sample, begin)
+        elif is_episode(case):
             row = _row(case, await play(case, answerer, sampling, str(sample), user))
         else:
             row = await _asked(case, answerer, sampling)
@@ -53,7 +63,21 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
     return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 
 
-def _row(episode: Episode, played: Trajectory) -> dict[str, Any]:
+async def _gone_on(
+    case: Sequel,
+    answerer: Answerer,
+    sampling: Sampling,
+    sample: int,
+    begin: Callable[[Sequel, int], Awaitable[Episode]],
+) -> dict[str, Any]:
+    try:
+        episode = await begin(case, sample)
+    except StepLimitError as error:
+        return _row(case, Trajectory((), (), str(error), cut_off=True))
+    return _row(episode, await play(episode, answerer, sampling, str(sample)))
+
+
+def _row(episode: Episode | Sequel, played: Trajectory) -> dict[str, Any]:
     if played.too_long:
         judged = _too_long(played.problem or "")
     elif played.cut_off:

@@ -30,7 +30,7 @@ from strop.tools.files import json_text, read_jsonl, write_text
 from strop.tools.formats import read_calls
 from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import AnyCase, is_text_case
+from strop.tools.suite import AnyCase, Scores, is_text_case
 
 
 def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> Summary:
@@ -51,18 +51,14 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     slowest = sorted(jobs, key=lambda job: -job.work)
     scored = dict(zip((job.category for job in slowest), spread(_score, slowest), strict=True))
     every = [scored[job.category] for job in jobs]
-    summary = Summary(
-        "bfcl",
-        results.name,
-        "unknown",
-        {job.category: scored[job.category].summary for job in jobs},
-        sum((one.usage for one in every), Usage()),
-        0.0,
-        overalls(
-            {job.category: scored[job.category].scores for job in jobs},
-            {job.category: scored[job.category].size for job in jobs},
-        ),
-    )
+    # A file may hold nothing yet, and then there is no summary of it.
+    summaries = {name: summary for one in every for name, summary in one.summaries.items()}
+    scores = {name: tasks for one in every for name, tasks in one.scores.items()}
+    if not summaries:
+        raise UsageError(f"{results}: none of its files has a result")
+    usage = sum((one.usage for one in every), Usage())
+    reached = overalls(scores, {job.category: scored[job.category].size for job in jobs})
+    summary = Summary("bfcl", results.name, "unknown", summaries, usage, 0.0, reached)
     write_text(out / ANSWERS, "".join(one.lines for one in every))
     write_outcome(out, summary, [failure for one in every for failure in one.failures])
     return summary
@@ -89,8 +85,8 @@ class _Scored:
 
     lines: str
     """Its part of ``answers.jsonl``."""
-    summary: CategorySummary
-    scores: Mapping[str, float]
+    summaries: Mapping[str, CategorySummary]
+    scores: Scores
     usage: Usage
     size: int
     failures: list[Failure]
@@ -103,8 +99,8 @@ def _score(job: _Job) -> _Scored:
     rows = [given[case.task.id].row(case, job.call_format) for case in cases if case.task.id in given]
     return _Scored(
         "".join(json_text(row) + "\n" for row in rows),
-        by_category(rows)[job.category],
-        scores_of(rows)[job.category],
+        by_category(rows),
+        scores_of(rows),
         usage_of(rows),
         len(cases),
         failures_of(rows, cases),
@@ -150,7 +146,7 @@ def _entries(path: Path, cases: Container[str]) -> Iterator[_Entry]:
     if bad:
         raise DataError(bad[0].reason, path=path, line=bad[0].line)
     for line, row in rows:
-        if row.get("id") not in cases or "result" not in row:
+        if not isinstance(row.get("id"), str) or row["id"] not in cases or "result" not in row:
             raise DataError(f"no result of a task there is: {str(row)[:120]}", path=path, line=line)
         yield _Entry(row["id"], row, path, line)
 

@@ -12,6 +12,7 @@ from typing import Any
 from strop.agent.answer import Answerer
 from strop.agent.engines.base import Sampling
 from strop.tools.episode import END
+from strop.tools.errors import EngineError, TooLongError, UsageError
 from strop.tools.task import Message, Task
 
 _RULES = f"""You play a user who talks to an assistant. This is who you are and what you want:
@@ -31,23 +32,32 @@ class User:
     """Answers for the user of a dialogue."""
 
     def __init__(self, player: Answerer, sampling: Sampling | None = None):
-        """`sampling` is greedy with 300 tokens where none is given."""
+        """`sampling` is greedy with 1,000 tokens where none is given."""
         self._player = player
-        self._sampling = sampling or Sampling(max_tokens=300)
+        self._sampling = sampling or Sampling(max_tokens=1000)
 
     async def reply(self, task_id: str, instruction: str, conversation: Sequence[Message]) -> str:
-        """What the user says next; `END` is in it where the dialogue is over. Raises as the player does."""
+        """What the user says next; `END` is in it where the dialogue is over.
+
+        Raises as the player does, EngineError where it says nothing, UsageError where the conversation is too
+        long for it.
+        """
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": _RULES.format(instruction=instruction)},
             {"role": "user", "content": _OPENING},
         ]
         for message in conversation:
-            said = message.get("content")
-            if said and message["role"] == "user":
+            said = message.get("content") or "(nothing)"
+            if message["role"] == "user":
                 messages.append({"role": "assistant", "content": said})
-            elif said and message["role"] == "assistant" and not message.get("tool_calls"):
+            elif message["role"] == "assistant" and not message.get("tool_calls"):
                 messages.append({"role": "user", "content": said})
         task = Task(f"{task_id}:user", tuple(messages), (), None, "user")
-        answer = await self._player.answer(task, self._sampling)
-        # One who has nothing to say is done.
-        return (answer.final.text or "").strip() or END
+        try:
+            answer = await self._player.answer(task, self._sampling)
+        except TooLongError as error:
+            raise UsageError(f"the one who plays the user of {task_id!r}: {error}") from error
+        said = (answer.content or answer.final.text).strip()
+        if not said:
+            raise EngineError(f"the one who plays the user of {task_id!r} said nothing")
+        return said

@@ -117,7 +117,7 @@ class Sequel(Protocol):
     def begin(self, earlier: Sequence[ToolCall], run: str) -> Episode:
         """The case as an episode whose world of that run has seen the `earlier` calls, of all conversations.
 
-        Raises StepLimitError where making them takes too long.
+        Raises StepLimitError where making them takes too long, DataError where it cannot begin.
         """
         ...
 
@@ -132,17 +132,17 @@ class Sequel(Protocol):
 
 def is_episode(case: object) -> TypeIs[Episode]:
     """Whether a benchmark's case is one. (A protocol's own check takes longer than judging an answer.)"""
-    return hasattr(case, "step")
+    return hasattr(case, "step") and hasattr(case, "most_steps")
 
 
 def is_sequel(case: object) -> TypeIs[Sequel]:
     """Whether a case goes on from conversations."""
-    return hasattr(case, "before")
+    return hasattr(case, "before") and hasattr(case, "begin")
 
 
 def is_dialogue(case: object) -> TypeIs[Dialogue]:
     """Whether a case goes on after its turns."""
-    return hasattr(case, "instruction")
+    return hasattr(case, "instruction") and hasattr(case, "most_messages")
 
 
 def needs_user(case: object) -> bool:

@@ -12,19 +12,17 @@ line.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -57,6 +55,10 @@ class Setup(Protocol):
         ...
 
 
+class _ChildError(StepLimitError):
+    """An exception in the child, which nobody there expected."""
+
+
 class Simulators:
     """A child process with the worlds of any number of tasks. Safe to use from several threads."""
 
@@ -67,11 +69,16 @@ class Simulators:
         *,
         preload: tuple[str, ...] = (),
         most_bytes: int = MOST_BYTES,
+        environment: Mapping[str, str] | None = None,
     ):
-        """`worlds` is the module of worlds; `preload` are more, whose imports take longer than a step may."""
+        """`worlds` is the module of worlds; `preload` are more, whose imports take longer than a step may.
+
+        `environment` is added to the child's.
+        """
         self._seconds = step_seconds
         self._modules = (worlds, *preload)
         self._most_bytes = most_bytes
+        self._environment = dict(environment or {})
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
         self._ready = False
@@ -82,25 +89,24 @@ class Simulators:
     def begin(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> Any:
         """Begin a world in which `calls` have been made already; what it tells then.
 
-        Raises StepLimitError where that takes too long.
+        Raises StepLimitError where that takes too long, DataError where it cannot begin.
         """
         with self._lock:
-            self._ask({"open": world, "setup": setup.to_json(), "calls": rows_of(calls)})
+            self._begin(world, setup, calls)
             self._played[world] = (setup, list(calls))
-            self._open.add(world)
             return self._ask({"told": world})["told"]
 
     def step(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> list[str]:
         """Make `calls` in the world of that name, which begins as `setup` says at its first step.
 
-        Raises StepLimitError where they take too long; that world is closed then.
+        Raises StepLimitError where they take too long, and the world is closed then; DataError where it
+        cannot begin.
         """
         with self._lock:
             _, played = self._played.setdefault(world, (setup, []))
             try:
                 if world not in self._open:
-                    self._ask({"open": world, "setup": setup.to_json(), "calls": rows_of(played)})
-                    self._open.add(world)
+                    self._begin(world, setup, played)
                 results: list[str] = self._ask({"step": world, "calls": rows_of(calls)})["results"]
             except StepLimitError:
                 self._played.pop(world)
@@ -114,7 +120,9 @@ class Simulators:
             self._played.pop(world, None)
             if world in self._open:
                 self._open.remove(world)
-                self._ask({"close": world})
+                # A child that died has forgotten all of them.
+                with suppress(StepLimitError):
+                    self._ask({"close": world})
 
     def judge(self, request: Mapping[str, Any]) -> Any:
         """What the module of worlds says of a trajectory. Raises StepLimitError."""
@@ -134,24 +142,42 @@ class Simulators:
     ) -> None:
         self.close()
 
-    def _ask(self, request: dict[str, Any]) -> Any:
+    def _begin(self, world: str, setup: Setup, calls: Sequence[ToolCall]) -> None:
+        # Each of the calls was within the limit when it was made first.
+        seconds = self._seconds * (1 + len(calls))
+        try:
+            self._ask({"open": world, "setup": setup.to_json(), "calls": rows_of(calls)}, seconds)
+        except _ChildError as error:
+            raise DataError(f"world {world!r} cannot begin: {error}") from None
+        self._open.add(world)
+
+    def _ask(self, request: dict[str, Any], seconds: float | None = None) -> Any:
+        seconds = seconds or self._seconds
         child = self._running()
         assert child.stdin is not None
+        why = "the simulators ended, for want of memory perhaps"
         reply = None
         with suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(request) + "\n")
+            child.stdin.write(json.dumps(request | {"seconds": seconds}) + "\n")
             child.stdin.flush()
-            with suppress(queue.Empty):
-                reply = self._replies.get(timeout=self._seconds)
+            try:
+                reply = self._replies.get(timeout=seconds)
+            except queue.Empty:
+                why = f"the simulators took longer than {seconds:g} s"
         if reply is None:
             self._end()
-            raise StepLimitError(f"the simulators took longer than {self._seconds:g} s, or too much memory")
-        return json.loads(reply)
+            raise StepLimitError(why)
+        answer = json.loads(reply)
+        if "failed" in answer:
+            self._end()
+            raise _ChildError(f"the simulators failed: {answer['failed']}")
+        return answer
 
     def _running(self) -> subprocess.Popen[str]:
         child = self._spawned()
         # Its imports take longer than a step may.
         if not self._ready and self._replies.get() is None:
+            self._end()
             raise DataError("the benchmark's simulators cannot be started; the reason is above")
         self._ready = True
         return child
@@ -159,15 +185,13 @@ class Simulators:
     def _spawned(self) -> subprocess.Popen[str]:
         if self._child is None:
             work = f"from {__name__} import serve; serve({self._modules!r}, {self._most_bytes})"
-            # Some of the benchmark's modules make folders when imported; not beside the installed package.
-            folder = Path(tempfile.gettempdir(), f"strop-bfcl-{getpass.getuser()}")
             self._child = subprocess.Popen(
                 [sys.executable, "-c", work],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, "BFCL_PROJECT_ROOT": str(folder)},
+                env={**os.environ, **self._environment},
             )
             # A queue of this child's own: nothing that an earlier one still says can be taken for its
             # replies.
@@ -215,9 +239,23 @@ def serve(modules: tuple[str, ...], most_bytes: int) -> None:
     source, *_ = map(import_module, modules)
     worlds: dict[str, World] = {}
     _limit_memory(most_bytes)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the parent, whose end ends this process, too
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line), source, worlds)), file=replies, flush=True)
+        request = json.loads(line)
+        _expire(request["seconds"] + 1)
+        try:
+            answer = _answer(request, source, worlds)
+        except Exception as error:  # noqa: BLE001 - the parent tells what of
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        _expire(0)
+        print(json.dumps(answer), file=replies, flush=True)
+
+
+def _expire(seconds: float) -> None:
+    """Let the system end this process by then, if the parent is no longer there to do it; 0 is never."""
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _answer(request: dict[str, Any], source: Any, worlds: dict[str, World]) -> dict[str, Any]:

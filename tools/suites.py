@@ -48,7 +48,7 @@ SUITES: Mapping[str, Source] = {
         "strop.tools.bfcl.suite",
     ),
     "acebench": Source(
-        "ACEBench, normal and special, judged as its published checker judges.", "strop.tools.acebench"
+        "ACEBench, agent tasks included, judged as its published checker judges.", "strop.tools.acebench"
     ),
     "apibank": Source("API-Bank, levels 1 to 3, call by call.", "strop.tools.apibank"),
     "toolalpaca": Source("ToolAlpaca, simulated and real, call by call.", "strop.tools.toolalpaca"),

@@ -45,6 +45,13 @@ class Player:
     model: str | None
     api_key: str | None
 
+    @property
+    def label(self) -> str:
+        """What results are filed under."""
+        from strop.agent.remote import chat_url
+
+        return f"{self.model} at {chat_url(self.endpoint or '')}"
+
 
 @asynccontextmanager
 async def opened_user(player: Player) -> AsyncIterator[User | None]:

@@ -32,7 +32,10 @@ OutOption: TypeAlias = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Where results go; resumes there.")
 ]
 CategoriesOption: TypeAlias = Annotated[
-    str, typer.Option("--categories", metavar="A,B", help="Only these categories; default: all there are.")
+    str,
+    typer.Option(
+        "--categories", metavar="A,B", help="Only these categories; default: all but those the docs name."
+    ),
 ]
 DataOption: TypeAlias = Annotated[
     Path | None,
@@ -241,7 +244,7 @@ def _run(
 
     async def ask() -> Summary:
         async with opened_user(player) as user, opened_answerer(asked, cache) as opened:
-            played = {"user": f"{player.model} at {player.endpoint}"} if user else {}
+            played = {"user": player.label} if unplayed else {}
             return await run_bench(
                 suite,
                 opened.answerer,

@@ -20,8 +20,9 @@ from strop.agent.rows import read_answers
 from strop.agent.user import User
 from strop.tools.acebench.checker import state_faults
 from strop.tools.acebench.suite import load_suite
+from strop.tools.acebench.worlds import Setup, World
 from strop.tools.episode import END, is_dialogue, is_episode
-from strop.tools.errors import DataError, UsageError
+from strop.tools.errors import DataError, EngineError, UsageError
 from strop.tools.files import write_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -117,7 +118,6 @@ async def test_a_task_of_many_steps_is_judged_by_the_state_it_leaves(data: Path,
     model = Script([[SEND], [WIFI], "Shall I?", [SEND], END])
     await run_bench(load_suite(["agent_multi_step"], data=data), model, tmp_path / "out", progress=False)
     rows = read_answers(tmp_path / "out")
-    # Both tasks: the inbox that all instances share by default is every world's own.
     assert [row["correct"] for row in rows] == [True, True]
     last = model.asked[-1].messages
     assert [message["role"] for message in last] == [
@@ -156,13 +156,71 @@ async def test_what_is_wrong_with_a_state_is_said(data: Path, tmp_path: Path) ->
         ([[WIFI], END], "wrong_state", "MessageApi.inbox has no '2'; 50% of the milestones"),
         ([[SEND], END], "wrong_state", "BaseApi.wifi is False, not True"),
         ([END], "missing_call", "0 simulators have a state where 2 should"),
-        ([[ToolCall("_secret", {})], [ToolCall("__init__", {})], END], "missing_call", "0 simulators"),
-        ([[ToolCall("send_message", {"text": "hi"})], END], "missing_call", "0 simulators"),
+        (
+            [[ToolCall("_secret", {})], [ToolCall("__init__", {})], END],
+            "wrong_state",
+            "BaseApi.wifi is False",
+        ),
     ):
         out = tmp_path / str(abs(hash(told)))
         await run_bench(suite, Script(lines), out, progress=False)
         (row,) = read_answers(out)
         assert (row["error"], told in row["detail"]) == (kind, True), row["detail"]
+
+
+def world(kind: str, data: Path) -> World:
+    return World(Setup(str(data.parents[1]), kind, ("BaseApi", "MessageApi"), {"BaseApi": {"wifi": True}}))
+
+
+def test_worlds_share_nothing_and_reach_nothing_else(data: Path) -> None:
+    one, other = world("multi_step", data), world("multi_step", data)
+    one.make("send_message", {"message": "hi"})
+    other.make("turn_on_wifi", {})
+    assert one.told()[1]["MessageApi"]["inbox"] == {1: {"message": "old"}, 2: {"message": "hi"}}
+    assert other.told()[1]["MessageApi"]["inbox"] == {1: {"message": "old"}}
+    for name in ("_secret", "__init__", "__class__", "inbox", "nothing"):
+        assert "there is no function" in one.make(name, {})
+
+
+def test_a_state_is_kept_as_the_benchmark_keeps_it(data: Path) -> None:
+    for kind, kept in (("multi_step", True), ("multi_turn", False)):
+        fresh = world(kind, data)
+        assert fresh.told() == []
+        fresh.make("send_message", {"text": "no such argument"})
+        fresh.make("nothing", {})
+        assert bool(fresh.told()) is kept
+        fresh.make("turn_on_wifi", {})
+        assert fresh.told()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mile_stone", None), ("ground_truth", "x"), ("function", None), ("involved_classes", "BaseApi")],
+)
+def test_a_row_that_is_none_is_named(field: str, value: Any, data: Path) -> None:
+    asked, answered = data / "data_agent_multi_step.json", data / "possible_answer/data_agent_multi_step.json"
+    write_jsonl(asked, [{"id": "a"} | TASK | {field: value} if field in TASK else {"id": "a"} | TASK])
+    write_jsonl(answered, [{"id": "a"} | TRUTH | {field: value} if field in TRUTH else {"id": "a"} | TRUTH])
+    with pytest.raises(DataError, match="'a': no agent task"):
+        load_suite(["agent_multi_step"], data=data)
+
+
+async def test_a_simulator_that_cannot_begin_ends_the_run_with_the_reason(data: Path, tmp_path: Path) -> None:
+    path = data.parents[1] / "model_inference/multi_step/scenariosen/phone_platform/message.py"
+    path.write_text("import nothing_of_that_name")
+    suite = load_suite(["agent_multi_step"], data=data)
+    with pytest.raises(DataError, match=r"cannot begin.*nothing_of_that_name"):
+        await run_bench(suite, Script([[WIFI], END]), tmp_path / "out", progress=False)
+
+
+async def test_who_plays_the_user_must_say_something(data: Path, tmp_path: Path) -> None:
+    suite = load_suite(["agent_multi_turn"], data=data, limit=1)
+    with pytest.raises(EngineError, match="said nothing"):
+        await run_bench(suite, Script([END]), tmp_path / "a", progress=False, user=User(Script([" "])))
+    # What is said first does not end a dialogue.
+    model = Script([[WIFI], [SEND], "Sent."])
+    await run_bench(suite, model, tmp_path / "b", progress=False, user=User(Script([f"Later: {END}", END])))
+    assert read_answers(tmp_path / "b")[0]["correct"]
 
 
 async def test_a_dialogue_that_never_ends_is_judged_after_forty_messages(data: Path, tmp_path: Path) -> None:
@@ -171,7 +229,7 @@ async def test_a_dialogue_that_never_ends_is_judged_after_forty_messages(data: P
         model, out = Script(lines), tmp_path / f"{asked} {len(lines[-1])}"
         await run_bench(suite, model, out, progress=False)
         assert read_answers(out)[0]["correct"]
-        assert abs(len(model.asked) - asked) <= 1
+        assert len(model.asked) == asked
 
 
 def test_verdicts_on_states_follow_the_published_checker() -> None:

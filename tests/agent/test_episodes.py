@@ -184,6 +184,14 @@ def test_scoring_names_what_it_cannot_read(tmp_path: Path) -> None:
         path.write_text(f"{text}\n")
         with pytest.raises(DataError, match=rf"simple_python_result\.json:1: .*{reason}"):
             score_results(tmp_path / "model", tmp_path / "out")
+    # A file that holds nothing yet is left out, unless all are such.
+    path.write_text("")
+    with pytest.raises(UsageError, match="none of its files has a result"):
+        score_results(tmp_path / "model", tmp_path / "out")
+    other = path.with_name("BFCL_v4_irrelevance_result.json")
+    other.write_text('{"id": "irrelevance_0", "result": "No."}\n')
+    assert list(score_results(tmp_path / "model", tmp_path / "out").categories) == ["irrelevance"]
+    other.unlink()
     with pytest.raises(UsageError, match=r"no BFCL_v4_<category>_result\.json"):
         score_results(tmp_path / "nowhere", tmp_path / "out")
 

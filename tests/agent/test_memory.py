@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,21 +17,24 @@ import pytest
 
 from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.bench import run_bench
-from strop.agent.conversations import CONVERSATIONS, Conversations
+from strop.agent.conversations import CONVERSATIONS, read_conversations
 from strop.agent.engines.base import Sampling
 from strop.agent.outcome import PAGE
 from strop.agent.rows import ANSWERS, read_answers
 from strop.agent.scoring import score_results
-from strop.tools.errors import DataError, TooLongError, UsageError
+from strop.tools.episode import Episode, Played
+from strop.tools.errors import DataError, StepLimitError, TooLongError, UsageError
 from strop.tools.spec import ToolCall
 from strop.tools.suite import Suite
 from strop.tools.task import Task
+from strop.tools.verdict import Verdict
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("bfcl_eval", "rank_bm25", "overrides")),
     reason="bfcl-eval, or what its memory needs, is not installed",
 )
 
+from strop.tools.bfcl.files import find_data  # noqa: E402
 from strop.tools.bfcl.memory import MemoryCase, load_memory, require  # noqa: E402
 from strop.tools.bfcl.suite import load_suite  # noqa: E402
 
@@ -45,10 +51,18 @@ class Notetaker:
     keys: list[str] = field(default_factory=list)
     forgets: str = ""
     """Conversations whose id has this in it do not fit its context."""
+    pause: float = 0.0
+    """Seconds an answer takes."""
+    together: int = 0
+    most_together: int = 0
 
     async def answer(self, task: Task, sampling: Sampling) -> Answer:
         del sampling
         self.asked.append(task)
+        self.together += 1
+        self.most_together = max(self.together, self.most_together)
+        await asyncio.sleep(self.pause)
+        self.together -= 1
         if self.forgets and self.forgets in task.id:
             raise TooLongError("too long")
         last = task.messages[-1]
@@ -153,11 +167,78 @@ async def test_a_conversation_too_long_for_the_model_leaves_nothing(tmp_path: Pa
     assert "no content in the memory" in page
 
 
+@dataclass(slots=True)
+class Unbeginnable:
+    """Goes on from a conversation, in a world that takes too long to begin."""
+
+    task: Task
+    before: tuple[Unbeginnable, ...] = ()
+
+    def begin(self, earlier: Sequence[ToolCall], run: str) -> Episode:
+        del earlier, run
+        raise StepLimitError("too long")
+
+    def score(self, turns: Played, said: str | None = None) -> Verdict:
+        del turns, said
+        raise AssertionError("it was never played")
+
+    def gold_lines(self) -> Sequence[str]:
+        return ()
+
+
+async def test_a_world_that_takes_too_long_to_begin_costs_its_case_only(tmp_path: Path) -> None:
+    talk = Unbeginnable(Task("talk", ({"role": "user", "content": "Hi."},), ()))
+    case = Unbeginnable(Task("case", ({"role": "user", "content": "And?"},), (), category="c"), (talk,))
+    summary = await run_bench(Suite("own", "1", (case,), {"c": 1}), Notetaker("x"), tmp_path, progress=False)
+    assert summary.categories["c"].errors == {"unfinished": 1}
+    (row,) = read_conversations(tmp_path)
+    assert (row["lost"], row["problem"]) == (True, "too long")
+
+
+async def test_chains_of_conversations_are_played_side_by_side(tmp_path: Path) -> None:
+    suite = load_suite(["memory_rec_sum"])
+    firsts = {case.scenario: case for case in suite.cases if isinstance(case, MemoryCase)}
+    model = Notetaker("memory_append", pause=0.002)
+    cases = tuple(firsts.values())
+    await run_bench(Suite("bfcl", "1", cases, {}), model, tmp_path, progress=False, concurrency=5)
+    assert model.most_together == 5
+    assert len(read_conversations(tmp_path)) == 37
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "reason"),
+    [
+        ("BFCL_v4_memory.json", {"question": []}, "no question of BFCL's memory"),
+        ("BFCL_v4_memory.json", {"id": 5}, "no question of BFCL's memory"),
+        ("BFCL_v4_memory.json", {"scenario": "nowhere"}, "nobody knows the scenario 'nowhere'"),
+        ("possible_answer/BFCL_v4_memory.json", {"ground_truth": "35"}, "has no list of answers"),
+        ("possible_answer/BFCL_v4_memory.json", {"ground_truth": []}, "has no list of answers"),
+        (
+            "memory_prereq_conversation/memory_customer.json",
+            {"question": [[]]},
+            "no question of BFCL's memory",
+        ),
+    ],
+)
+def test_files_that_are_none_of_the_benchmarks_are_named(
+    file: str, row: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(find_data(), data, ignore=shutil.ignore_patterns("unused_datasets"))
+    first, *others = (data / file).read_text().splitlines()
+    (data / file).write_text("\n".join([json.dumps(json.loads(first) | row), *others]))
+    with pytest.raises(DataError, match=rf"{re.escape(file)}: .*{reason}"):
+        load_memory(data, "memory_kv")
+
+
 def test_a_broken_row_is_named(tmp_path: Path) -> None:
+    # A last line without its end was being written when the run was killed.
+    (tmp_path / CONVERSATIONS).write_text("{")
+    assert read_conversations(tmp_path) == []
     for line, reason in (("{", "not JSON"), ("{}", "no conversation of a benchmark")):
         (tmp_path / CONVERSATIONS).write_text(f"{line}\n")
         with pytest.raises(DataError, match=rf"{re.escape(CONVERSATIONS)}:1: {reason}"):
-            Conversations(tmp_path, Notetaker("x"), lambda _: Sampling())
+            read_conversations(tmp_path)
 
 
 def test_the_final_answer_decides() -> None:
@@ -185,8 +266,6 @@ def test_what_is_missing_is_named() -> None:
 
 @pytest.mark.parametrize("category", ["memory_kv", "memory_vector", "memory_rec_sum"])
 def test_all_questions_are_read(category: str) -> None:
-    from strop.tools.bfcl.files import find_data
-
     cases = load_memory(find_data(), category)
     assert len(cases) == 155
     assert all(case.allowed and case.before and case.task.tools for case in cases)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from strop.agent.processes import spread
+from strop.agent.processes import processors, spread
 from strop.tools.errors import DataError
 
 several = pytest.mark.skipif(
@@ -74,14 +74,14 @@ def wait_until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
 @several
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_whoever_began_them(ending: signal.Signals) -> None:
-    program = "import time; from strop.agent.processes import spread; list(spread(time.sleep, [1.5] * 9))"
+    program = "import time; from strop.agent.processes import spread; list(spread(time.sleep, [30] * 9))"
     parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(children_of(parent.pid)) == 2)
+    wait_until(lambda: len(children_of(parent.pid)) == min(9, processors()))
     workers = children_of(parent.pid)
     wait_until(lambda: all(ignores_ctrl_c(worker) for worker in workers))
     for process in (parent.pid, *workers) if ending == signal.SIGINT else (parent.pid,):
         os.kill(process, ending)
-    _, said = parent.communicate(timeout=30)
+    _, said = parent.communicate(timeout=10)
     assert parent.returncode == -ending
     assert said.count("Traceback") <= 1
     wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))

@@ -14,7 +14,7 @@ import pytest
 from strop.tools.bfcl.episodes import BfclEpisode, new_simulators
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation, Setup, World, check
-from strop.tools.errors import StepLimitError
+from strop.tools.errors import DataError, StepLimitError
 from strop.tools.simulators import Simulators, rows_of
 from strop.tools.spec import ToolCall
 from strop.tools.verdict import ErrorKind
@@ -132,6 +132,23 @@ def test_a_step_that_takes_too_long_costs_its_world_and_no_other() -> None:
         with pytest.raises(StepLimitError):
             simulators.judge(judged(call("power", base=7, exponent=10**9)))
         assert simulators.judge(judged(call("add", a=1, b=2))) is None
+
+
+def test_a_child_that_cannot_start_says_so_every_time(capfd: pytest.CaptureFixture[str]) -> None:
+    with Simulators("strop.tools.no_such_worlds") as simulators:
+        for _ in range(2):
+            with pytest.raises(DataError, match="cannot be started"):
+                simulators.step("a", FILES, [call("ls")])
+    assert "no_such_worlds" in capfd.readouterr().err
+
+
+def test_what_nobody_expected_in_the_child_is_told() -> None:
+    with new_simulators() as simulators:
+        with pytest.raises(StepLimitError, match="the simulators failed: KeyError: 'gold'"):
+            simulators.judge({"setup": MATHS.to_json()})
+        with pytest.raises(DataError, match=r"world 'a' cannot begin: .*KeyError: 'Nothing'"):
+            simulators.step("a", Setup(("Nothing",), {}), [call("ls")])
+        assert simulators.step("b", MATHS, [call("add", a=1, b=2)]) == ['{"result": 3}']
 
 
 def test_verdicts_do_not_depend_on_order_or_company() -> None:

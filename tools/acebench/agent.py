@@ -7,7 +7,7 @@ forty messages. The simulators are part of the benchmark's repository.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,14 @@ class AgentCase:
         faults = state_faults(state, self.gold)
         if not faults:
             return Verdict.right()
-        reached = max(_reached(way, [_written(step) for step in steps]) for way in self.milestones)
         kind = ErrorKind.MISSING_CALL if not state else ErrorKind.WRONG_STATE
-        return Verdict.wrong(kind, f"{'; '.join(faults[:3])}; {reached:.0%} of the milestones were reached")
+        return Verdict.wrong(kind, "; ".join((*faults[:3], *self._progress(steps))))
+
+    def _progress(self, steps: Sequence[Sequence[ToolCall]]) -> Iterator[str]:
+        """How far it went on the way that it went furthest on, where there are milestones."""
+        if any(self.milestones):
+            reached = max(_reached(way, list(map(_written, steps))) for way in self.milestones)
+            yield f"{reached:.0%} of the milestones were reached"
 
     def gold_lines(self) -> Sequence[str]:
         """The end state, and the ways to it."""
@@ -91,15 +96,25 @@ class AgentCase:
 
 
 def agent_case(
-    category: str, row: Mapping[str, Any], truth: Mapping[str, Any], tools: tuple[ToolSpec, ...], root: Path,
+    category: str,
+    row: Mapping[str, Any],
+    truth: Mapping[str, Any],
+    tool_of: Callable[[Mapping[str, Any]], ToolSpec],
+    root: Path,
     simulators: Simulators,
-) -> AgentCase:  # fmt: skip
-    """One task. `root` is the repository's directory. Raises DataError where a simulator is not there."""
+) -> AgentCase:
+    """One task and its gold. `root` is the repository's directory, `tool_of` reads its functions.
+
+    Raises DataError where a row is none, or a simulator is not there.
+    """
+    if not _is_agent_row(row, truth):
+        raise DataError(f"task {row['id']!r}: no agent task, or no gold of one", path=root)
     kind = category.removeprefix("agent_")
     for name in row["involved_classes"]:
         path = simulator_file(root, kind, name)
-        if not path.is_file():
+        if path is None or not path.is_file():
             raise DataError(f"no simulator {name!r}; agent tasks need the whole repository", path=path)
+    tools = tuple(map(tool_of, row["function"]))
     played, gold = kind == "multi_turn", truth["ground_truth"]
     told = {"role": "system", "content": (_TOLD if played else _TOLD + _TOLD_MULTI_STEP).strip()}
     asked = () if played else ({"role": "user", "content": row["question"]},)
@@ -116,10 +131,20 @@ def agent_case(
     )
 
 
+def _is_agent_row(row: Mapping[str, Any], truth: Mapping[str, Any]) -> bool:
+    match {**row, **truth}:
+        case {
+            "question": str(), "function": [*_], "initial_config": dict(), "involved_classes": [*_],
+            "ground_truth": [*_] | dict(), "mile_stone": [*_],
+        }:  # fmt: skip
+            return True
+    return False
+
+
 def _ways(milestones: Sequence[Any]) -> Iterator[tuple[str, ...]]:
     """There may be several ways, each a list."""
     ways = milestones if milestones and isinstance(milestones[0], list) else [milestones]
-    yield from (tuple(stone.strip() for stone in way) for way in ways)
+    yield from (tuple(str(stone).strip() for stone in way) for way in ways)
 
 
 def _written(calls: Sequence[ToolCall]) -> str:

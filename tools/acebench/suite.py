@@ -180,12 +180,11 @@ def _agent_cases(data: Path, category: str) -> list[AgentCase]:
     wanted = ("id", "question", "function", "initial_config", "involved_classes")
     questions = rows_of(asked, *wanted, title=TITLE, get=GET)
     answers = rows_of(answered, "id", "ground_truth", "mile_stone", title=TITLE, get=GET)
-    matched(questions, answers, answered)
-    truths = {row["id"]: row for row in answers}
+    truths = matched(questions, [{"id": row["id"], "ground_truth": row} for row in answers], answered)
     root, simulators = _root(data), Simulators("strop.tools.acebench.worlds")
     return [
-        agent_case(category, row, truths[row["id"]], tuple(map(_tool, row["function"])), root, simulators)
-        for row in questions
+        agent_case(category, row, truth, _tool, root, simulators)
+        for row, truth in zip(questions, truths, strict=True)
     ]
 
 
@@ -297,7 +296,7 @@ _CLONE = Clone(
 def load_suite(
     categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
 ) -> Suite:
-    """The first `limit` tasks of each category (of all, where none is named); `GROUPS` may be named, too.
+    """The first `limit` tasks of each category, by default of `CATEGORIES`; `GROUPS` may be named, too.
 
     Raises UsageError for an unknown category or no `data`, DataError where a file is missing or malformed.
     """

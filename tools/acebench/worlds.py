@@ -57,10 +57,13 @@ class World:
 
     def __init__(self, setup: Setup):
         self._instances = {name: _instance(setup, name) for name in setup.classes}
+        self._kind = setup.kind
         self._used = False
 
     def make(self, name: str, arguments: Mapping[str, Any]) -> str:
         """The result of a call as text, as the benchmark shows it to models; errors are results, too."""
+        # The benchmark keeps a state after any call in tasks of many steps, after one that works in others.
+        self._used = self._used or self._kind == "multi_step"
         methods = [
             method
             for instance in self._instances.values()
@@ -77,7 +80,7 @@ class World:
         return _text(result)
 
     def told(self) -> list[dict[str, Any]]:
-        """The end state, ``[{simulator: attributes}]``; the benchmark keeps none where no call succeeded."""
+        """The end state, ``[{simulator: attributes}]``; empty where the benchmark keeps none (see `make`)."""
         if not self._used:
             return []
         return [
@@ -91,9 +94,11 @@ def open_world(setup: Mapping[str, Any]) -> World:
     return World(Setup(setup["clone"], setup["kind"], tuple(setup["classes"]), setup["scenario"]))
 
 
-def simulator_file(clone: Path, kind: str, name: str) -> Path:
-    """Where a clone has a simulator's source."""
-    module = _MODULES.get(name, name).replace(".", "/")
+def simulator_file(clone: Path, kind: str, name: str) -> Path | None:
+    """Where a clone has a simulator's source; None for a simulator that nobody knows."""
+    if name not in _MODULES:
+        return None
+    module = _MODULES[name].replace(".", "/")
     return clone / "model_inference" / kind / "scenariosen" / f"{module}.py"
 
 
@@ -102,7 +107,7 @@ def _instance(setup: Setup, name: str) -> Any:
         sys.path.insert(0, setup.clone)
     module = import_module(f"model_inference.{setup.kind}.scenariosen.{_MODULES[name]}")
     instance = getattr(module, name)()
-    # Every simulator is a phone, too, whose Wi-Fi and login the scenario sets.
+    # Those of the phone are a phone each, whose Wi-Fi and login the scenario sets.
     for part in (name, "BaseApi"):
         instance._load_scenario(copy.deepcopy(setup.scenario.get(part, {})), long_context=False)
     # Defaults that instances share do not leave their world.

@@ -34,6 +34,8 @@ MULTI_TURN: tuple[str, ...] = (
 )
 """The categories whose tasks are episodes."""
 
+WORLDS = "strop.tools.bfcl.worlds"
+
 MOST_STEPS = 21
 """In one turn; a model that still calls then is broken off, and with it the episode."""
 
@@ -87,7 +89,7 @@ class BfclEpisode:
 
 def new_simulators(step_seconds: float = STEP_SECONDS) -> Simulators:
     """A child process for the benchmark's worlds. The slowest import comes before the clock runs."""
-    return Simulators("strop.tools.bfcl.worlds", step_seconds, preload=("mpmath",))
+    return Simulators(WORLDS, step_seconds, preload=("mpmath",))
 
 
 def load_episodes(directory: Path, category: str, simulators: Simulators) -> list[BfclEpisode]:
@@ -148,4 +150,4 @@ def constants(name: str) -> Any:
     try:
         return import_module(f"bfcl_eval.constants.{name}")
     except ModuleNotFoundError as error:
-        raise DataError(f"multi-turn tasks need the simulators of bfcl-eval: {INSTALL} ({error})") from None
+        raise DataError(f"this category needs the simulators of bfcl-eval: {INSTALL} ({error})") from None

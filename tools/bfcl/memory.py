@@ -11,19 +11,21 @@ what is missing. A memory is what the calls of the conversations made of it, so 
 
 from __future__ import annotations
 
+import getpass
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from strop.tools.bfcl.episodes import MOST_STEPS, constants, documents_of
+from strop.tools.bfcl.episodes import MOST_STEPS, WORLDS, constants, documents_of
 from strop.tools.bfcl.fault import Fault
-from strop.tools.bfcl.files import answers_of, question_file, rows_of
+from strop.tools.bfcl.files import answer_file, answers_of, question_file, rows_of
 from strop.tools.bfcl.worlds import Setup
 from strop.tools.episode import Episode, Played, Turn
-from strop.tools.errors import UsageError
+from strop.tools.errors import DataError, UsageError
 from strop.tools.simulators import MOST_BYTES, Simulators
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Message, Task
@@ -125,14 +127,21 @@ def require(category: str) -> None:
 
 def load_memory(directory: Path, category: str) -> list[MemoryCase]:
     """The questions of a category in their file's order. Raises DataError."""
-    questions = rows_of(question_file(directory, "memory"), "id", "question", "scenario")
+    path = question_file(directory, "memory")
+    questions = _checked(rows_of(path, "id", "question", "scenario"), path)
     answers = answers_of(directory, "memory", questions)
+    for row, allowed in zip(questions, answers, strict=True):
+        if not (isinstance(allowed, list) and allowed and all(isinstance(one, str) for one in allowed)):
+            raise DataError(f"{row['id']!r} has no list of answers", path=answer_file(directory, "memory"))
     simulator = f"MemoryAPI_{category.removeprefix('memory_')}"
     embeds = category == "memory_vector"
     # Embedding loads a model when it is imported.
     preload = (constants("executable_backend_config").CLASS_FILE_PATH_MAPPING[simulator],) if embeds else ()
     most_bytes = _EMBEDDING_BYTES if embeds else MOST_BYTES
-    simulators = Simulators("strop.tools.bfcl.worlds", preload=preload, most_bytes=most_bytes)
+    # Some of the benchmark's modules make folders when imported; not beside the installed package.
+    folder = Path(tempfile.gettempdir(), f"strop-bfcl-{getpass.getuser()}")
+    environment = {"BFCL_PROJECT_ROOT": str(folder)}
+    simulators = Simulators(WORLDS, preload=preload, most_bytes=most_bytes, environment=environment)
     loader = _Loader(category, documents_of(directory)[simulator], Setup((simulator,), {}), simulators)
     scenarios = dict.fromkeys(row["scenario"] for row in questions)
     before = {name: loader.conversations(conversation_file(directory, name)) for name in scenarios}
@@ -157,7 +166,7 @@ class _Loader:
     def conversations(self, path: Path) -> tuple[MemoryCase, ...]:
         """All of one scenario, each after those before it."""
         found: list[MemoryCase] = []
-        for row in rows_of(path, "id", "question", "scenario"):
+        for row in _checked(rows_of(path, "id", "question", "scenario"), path):
             found.append(self._case(row, f"{self.category}_conversation", row["question"], (), tuple(found)))
         return tuple(found)
 
@@ -181,6 +190,19 @@ class _Loader:
         task = Task(name, tuple(turns[0]), self.tools, None, category, "BFCL v4 (Apache-2.0)")
         played = tuple(Turn(tuple(messages), self.tools) for messages in turns)
         return MemoryCase(task, played, row["scenario"], allowed, before, self.setup, self.simulators)
+
+
+def _checked(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """The rows, each with a question of one turn or more. Raises DataError naming one without."""
+    settings = constants("default_prompts").MEMORY_AGENT_SETTINGS
+    for row in rows:
+        match row:
+            case {"id": str(), "question": [[{"role": str()}, *_], *_], "scenario": str(scenario)}:
+                if scenario not in settings:
+                    raise DataError(f"{row['id']!r}: nobody knows the scenario {scenario!r}", path=path)
+            case _:
+                raise DataError(f"{row['id']!r}: no question of BFCL's memory", path=path)
+    return rows
 
 
 def _told(category: str, scenario: str, shown: str, messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -63,7 +63,7 @@ _NAMED = Categories("BFCL", (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY), GROUPS, 
 def load_suite(
     categories: Sequence[str] = (), *, limit: int | None = None, data: Path | None = None
 ) -> Suite:
-    """The first `limit` tasks of each category (of all, where none is named); `GROUPS` may be named, too.
+    """The first `limit` tasks of each category, by default of `CATEGORIES`; `GROUPS` may be named, too.
 
     Read from `data`, else the directory named by $STROP_BFCL_DATA, else the installed ``bfcl-eval``.
     Raises UsageError for an unknown category or one whose packages are not installed, DataError where a file

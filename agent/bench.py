@@ -20,10 +20,10 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from strop.agent.answer import Answerer
 from strop.agent.board import Board
@@ -32,7 +32,7 @@ from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
 from strop.agent.outcome import write_outcome
-from strop.agent.rows import ANSWERS, SETTINGS, answered, key_of, read_answers
+from strop.agent.rows import ANSWERS, SETTINGS, Row, answered, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.agent.user import User
 from strop.tools.bfcl.results import write_results
@@ -42,6 +42,8 @@ from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, writ
 from strop.tools.suite import AnyCase, Suite
 
 Item = TypeVar("Item")
+_Wanted: TypeAlias = tuple[AnyCase, int]
+"""A case and the number of a sample."""
 
 
 async def run_bench(
@@ -84,30 +86,49 @@ async def run_bench(
 
     with held(out / ".lock", f"a benchmark in {out}"):
         _claim(out, settings)
+        asking = _Asking(answerer, drawn, user, concurrency, progress)
+        ledger, talked = await asking.all(wanted, out)
+        ordered = ledger.in_order_of([(case.task.id, sample) for case, sample in wanted])
+        overalls = suite.overalls(scores_of(ordered), suite.sizes)
+        usage = usage_of([*ordered, *talked])
+        summary = Summary(suite.name, model, refine, by_category(ordered), usage, ledger.seconds, overalls)
+        _write(out, suite, ordered, summary)
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How cases are asked."""
+
+    answerer: Answerer
+    sampling: Callable[[int], Sampling]
+    """Of a sample."""
+    user: User | None
+    concurrency: int
+    progress: bool
+
+    async def all(self, wanted: Iterable[_Wanted], out: Path) -> tuple[_Ledger, Iterable[Row]]:
+        """Ask what has no row yet; all rows, and those of the conversations."""
         with JsonlWriter(out / ANSWERS) as writer:
             ledger = _Ledger(writer, read_answers(out))
             todo = [one for one in wanted if (one[0].task.id, one[1]) not in ledger.rows]
             talked = read_conversations(out)
             talks = conversations_of(todo, talked)
             categories = [case.task.category for case, _ in (*talks, *todo)]
-            with Board([*talked, *ledger.rows.values()], categories, progress) as board:
-                earlier = Conversations(out, talked, answerer, drawn, board.count)
+            with Board([*talked, *ledger.rows.values()], categories, self.progress) as board:
+                earlier = Conversations(out, talked, self.answerer, self.sampling, board.count)
 
                 async def ask(case: AnyCase, sample: int) -> None:
-                    row = await answered(case, answerer, drawn(sample), sample, earlier.begin, user)
+                    sampling = self.sampling(sample)
+                    row = await answered(case, self.answerer, sampling, sample, earlier.begin, self.user)
                     ledger.add(row)
                     board.count(row)
 
                 # A conversation has those before it played first: a job a chain. What waits for one is last.
                 jobs: list[Callable[[], Awaitable[Any]]] = [partial(earlier.row, *one) for one in ends(talks)]
                 jobs += [partial(ask, *one) for one in sorted(todo, key=lambda one: is_sequel(one[0]))]
-                await in_flight(jobs, lambda job: job(), concurrency)
-        ordered = ledger.in_order_of([(case.task.id, sample) for case, sample in wanted])
-        overalls = suite.overalls(scores_of(ordered), suite.sizes)
-        usage = usage_of([*ordered, *earlier.rows])
-        summary = Summary(suite.name, model, refine, by_category(ordered), usage, ledger.seconds, overalls)
-        _write(out, suite, ordered, summary)
-    return summary
+                await in_flight(jobs, lambda job: job(), self.concurrency)
+        return ledger, earlier.rows
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:

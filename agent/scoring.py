@@ -18,15 +18,15 @@ from strop.agent.answer import Usage
 from strop.agent.failure import Failure, failures_of
 from strop.agent.outcome import write_outcome
 from strop.agent.processes import spread
-from strop.agent.rows import ANSWERS
+from strop.agent.rows import ANSWERS, SETTINGS
 from strop.agent.summary import CategorySummary, Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.episodes import MULTI_TURN, new_simulators
-from strop.tools.bfcl.files import PREFIX
-from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, MEMORY, overalls
-from strop.tools.bfcl.suite import CATEGORIES, load_category
+from strop.tools.bfcl.files import PREFIX, find_data, version_of
+from strop.tools.bfcl.overall import overalls
+from strop.tools.bfcl.suite import NAMES, load_category
 from strop.tools.episode import is_episode, is_sequel
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import json_text, read_jsonl, write_text
+from strop.tools.files import has_rows, json_text, read_json, read_jsonl, write_json, write_text
 from strop.tools.formats import read_calls
 from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
@@ -37,12 +37,12 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     """Score every result file under `results` and write answers, summary and page to `out`.
 
     Categories are scored side by side, a process a processor. `call_format` is what texts are read as first.
-    Raises UsageError where there is no result file, DataError for a row that is none, RunError where `out`
-    cannot be written.
+    Raises UsageError where there is no result file or `out` is a benchmark's own, DataError for a row that is
+    none, RunError where `out` cannot be written.
     """
     jobs = [
         _Job(category, paths, call_format)
-        for category in (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY)
+        for category in NAMES
         if (paths := tuple(sorted(results.rglob(f"{PREFIX}_{category}_result.json"))))
     ]
     if not jobs:
@@ -59,9 +59,26 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     usage = sum((one.usage for one in every), Usage())
     reached = overalls(scores, {job.category: scored[job.category].size for job in jobs})
     summary = Summary("bfcl", results.name, "unknown", summaries, usage, 0.0, reached)
+    _claim(out)
+    version = version_of(find_data(), NAMES)
+    settings = {"suite": summary.suite, "version": version, "model": summary.model, _SCORED: call_format}
+    write_json(out / SETTINGS, settings)
     write_text(out / ANSWERS, "".join(one.lines for one in every))
     write_outcome(out, summary, [failure for one in every for failure in one.failures])
     return summary
+
+
+def _claim(out: Path) -> None:
+    """Raises UsageError where `out` holds answers that were asked for, which scoring would replace."""
+    if not has_rows(out / ANSWERS):
+        return
+    settings = read_json(out / SETTINGS) if (out / SETTINGS).exists() else {}
+    if not isinstance(settings, dict) or _SCORED not in settings:
+        raise UsageError(f"{out} holds the answers of a benchmark: give another directory")
+
+
+_SCORED = "scored as"
+"""The setting that tells scored answers from those of a run."""
 
 
 @dataclass(frozen=True, slots=True)

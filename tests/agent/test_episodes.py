@@ -12,6 +12,7 @@ import pytest
 
 from strop.agent.answer import Answer, Draft, Usage
 from strop.agent.bench import run_bench
+from strop.agent.comparison import compare_runs
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import play
 from strop.agent.rows import read_answers
@@ -158,7 +159,10 @@ async def test_the_gold_played_is_right_and_scores_the_same_from_its_official_fi
         summary = await run_bench(one, gold_script(case), tmp_path / case.task.id, progress=False)
         assert summary.categories[category].score.correct == 1
         (results,) = (tmp_path / case.task.id / "result").iterdir()
+        with pytest.raises(UsageError, match="holds the answers of a benchmark"):
+            score_results(results, tmp_path / case.task.id)
         scored = score_results(results, tmp_path / "scored")
+        assert not compare_runs(tmp_path / case.task.id, tmp_path / "scored").regressed
         assert scored.categories[category].score.correct == 1
         rows = read_answers(tmp_path / "scored")
         assert (

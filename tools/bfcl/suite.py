@@ -57,7 +57,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 _ELSEWHERE: Mapping[str, str] = {
     "web_search": "web search asks a search service over the internet, with a key: run it with bfcl-eval",
 }
-_NAMED = Categories("BFCL", (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY), GROUPS, _ELSEWHERE)
+NAMES = (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY)
+"""All of them, those asked by name only included."""
+_NAMED = Categories("BFCL", NAMES, GROUPS, _ELSEWHERE)
 
 
 def load_suite(
@@ -82,7 +84,7 @@ def load_suite(
         found = load_category(category, directory, simulators)
         sizes[category] = len(found)
         cases += found[:limit]
-    return Suite("bfcl", version_of(directory, _NAMED.names), tuple(cases), sizes, overalls)
+    return Suite("bfcl", version_of(directory, NAMES), tuple(cases), sizes, overalls)
 
 
 def load_category(

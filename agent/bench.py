@@ -142,13 +142,14 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         return
     claimed = read_json(path)
     claimed = claimed if isinstance(claimed, dict) else {}
+    added = {name: value for name, value in settings.items() if name in _LATER and name not in claimed}
     for name, value in json.loads(json.dumps(settings)).items():
         there = claimed.get(name)
-        if there is None and name in _LATER:
-            write_json(path, claimed | {name: value})
-        elif there != value:
+        if there != value and name not in added:
             what = _DIGESTS.get(name) or f"with {name} {there!r}, and this run wants {value!r}"
             raise UsageError(f"{out} holds answers {what}: give another directory, or delete this one")
+    if added:
+        write_json(path, claimed | added)
 
 
 _DIGESTS = {"weights": "of other weights than this run's", "version": "to other tasks than this run's"}

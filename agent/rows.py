@@ -50,7 +50,7 @@ async def answered(
     except UsageError as error:
         raise UsageError(f"task {case.task.id!r} cannot be asked: {error}") from error
     kept = {"category": case.task.category, "id": case.task.id, "sample": sample, **row}
-    return kept | {"seconds": round(time.monotonic() - began, 3)}
+    return {"seconds": _since(began)} | kept
 
 
 async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str, Any]:
@@ -74,7 +74,13 @@ async def _gone_on(
         episode = await begin(case, sample)
     except StepLimitError as error:
         return _row(case, Trajectory((), (), str(error), cut_off=True))
-    return _row(episode, await play(episode, answerer, sampling, str(sample)))
+    # Waiting for conversations is no part of the answer's latency.
+    began = time.monotonic()
+    return _row(episode, await play(episode, answerer, sampling, str(sample))) | {"seconds": _since(began)}
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
 
 
 def _row(episode: Episode | Sequel, played: Trajectory) -> dict[str, Any]:

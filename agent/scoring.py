@@ -47,6 +47,7 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     ]
     if not jobs:
         raise UsageError(f"{results}: no {PREFIX}_<category>_result.json of a category that is judged here")
+    _claim(out)
     # The slowest first: whoever takes one last ends last.
     slowest = sorted(jobs, key=lambda job: -job.work)
     scored = dict(zip((job.category for job in slowest), spread(_score, slowest), strict=True))
@@ -59,7 +60,6 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     usage = sum((one.usage for one in every), Usage())
     reached = overalls(scores, {job.category: scored[job.category].size for job in jobs})
     summary = Summary("bfcl", results.name, "unknown", summaries, usage, 0.0, reached)
-    _claim(out)
     version = version_of(find_data(), NAMES)
     settings = {"suite": summary.suite, "version": version, "model": summary.model, _SCORED: call_format}
     write_json(out / SETTINGS, settings)

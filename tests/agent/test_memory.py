@@ -134,11 +134,14 @@ def before_of(suite: Suite) -> tuple[MemoryCase, ...]:
 
 
 async def test_a_conversation_is_played_once_and_never_again(tmp_path: Path) -> None:
-    suite, model = healthcare("memory_kv", 2), Notetaker(ADDS["memory_kv"])
+    suite, model = healthcare("memory_kv", 2), Notetaker(ADDS["memory_kv"], pause=0.005)
     await run_bench(suite, model, tmp_path, progress=False, concurrency=8)
     turns = sum(len(case.turns) for case in before_of(suite))
     asked = Counter(task.category for task in model.asked)
     assert asked["memory_kv_conversation"] == 2 * turns
+    # What a question took does not count the conversations it waited for.
+    talked = sum(row["seconds"] for row in read_conversations(tmp_path))
+    assert all(row["seconds"] < talked for row in read_answers(tmp_path))
     # A later run goes on from what is there, whatever the earlier one lost.
     lines = (tmp_path / CONVERSATIONS).read_text().splitlines()
     (tmp_path / CONVERSATIONS).write_text("".join(f"{line}\n" for line in lines[:-1]))

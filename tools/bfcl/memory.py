@@ -1,6 +1,6 @@
 """BFCL's memory categories: conversations in which a model takes notes, then questions about them.
 
-There are five scenarios of four to nine conversations, and 155 questions. The model has tools to write to a
+There are five scenarios of five to ten conversations, and 155 questions. The model has tools to write to a
 memory and to search it, of one of three kinds: keys and values, vectors, or one text. Part of the memory is
 shown to it at the beginning of every conversation. A question is right if its final answer contains one of
 the allowed answers, however it is punctuated.

@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from strop.agent.answer import Answerer
+from strop.agent.attempt import answered
 from strop.agent.board import Board
 from strop.agent.conversations import CONVERSATIONS, Conversations, conversations_of, ends, read_conversations
 from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
 from strop.agent.outcome import write_outcome
-from strop.agent.rows import ANSWERS, SETTINGS, Row, answered, key_of, read_answers
+from strop.agent.rows import ANSWERS, SETTINGS, Row, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.agent.user import User
 from strop.tools.bfcl.results import write_results

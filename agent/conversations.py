@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from strop.agent.answer import Answerer
+from strop.agent.attempt import turns_of
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Trajectory, play
-from strop.agent.rows import Row, key_of, turns_of
+from strop.agent.rows import Row, key_of
 from strop.tools.episode import Episode, Sequel, is_sequel
 from strop.tools.errors import DataError, StepLimitError
 from strop.tools.files import JsonlWriter, read_jsonl

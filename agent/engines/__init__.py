@@ -6,14 +6,15 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from strop.agent.engines.base import Engine
 from strop.agent.waiting import waiting
 from strop.tools.errors import DataError, EngineError, ModelError, UsageError
 from strop.tools.files import read_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 KINDS = ("auto", "vllm", "transformers")
 """What `open_engine` takes besides a URL."""
@@ -43,6 +44,8 @@ async def open_engine(
     Raises UsageError for an unknown kind or arguments the engine has no use for, EngineError where it does
     not start, ModelError for a checkpoint or adapter that cannot be read.
     """
+    from rich.console import Console  # the command line imports this package to score, too
+
     model = Path(model)
     console = console or Console(stderr=True)
     name = served_name or model.name

@@ -29,10 +29,11 @@ def json_schema(document: Mapping[str, Any]) -> dict[str, Any]:
     """A BFCL parameter document as JSON Schema, at every depth; a missing or unknown type is a string."""
     schema = dict(document)
     schema["type"] = JSON_TYPES.get(document.get("type", ""), "string")
-    if isinstance(document.get("properties"), Mapping):
-        schema["properties"] = {name: json_schema(inner) for name, inner in document["properties"].items()}
-    if isinstance(document.get("items"), Mapping):
-        schema["items"] = json_schema(document["items"])
+    # As JSON has them: an abstract class takes a fifth of loading the benchmark.
+    if isinstance(properties := document.get("properties"), dict):
+        schema["properties"] = {name: json_schema(inner) for name, inner in properties.items()}
+    if isinstance(items := document.get("items"), dict):
+        schema["items"] = json_schema(items)
     return schema
 
 

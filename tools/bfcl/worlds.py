@@ -14,7 +14,6 @@ calls were made, and every result of the gold's calls in this turn must be among
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import json
 import pickle
@@ -59,7 +58,7 @@ class Setup:
             instance = simulator_of(name)()
             # A memory begins empty; what it would load are snapshots of earlier runs.
             if name not in _backends().STATELESS_CLASSES and not name.startswith(MEMORIES):
-                scenario = copy.deepcopy(self.scenario.get(name, {}))
+                scenario = pickle.loads(pickle.dumps(self.scenario.get(name, {})))
                 instance._load_scenario(scenario, long_context=self.long_context)
             pickled[name] = pickle.dumps(instance, pickle.HIGHEST_PROTOCOL)
         return pickled

@@ -7,32 +7,29 @@ or not: every task has its own random numbers, and pairs are ordered by task, no
 
 from __future__ import annotations
 
-import asyncio
 import time
-import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from strop.agent.chat import Template
-from strop.agent.engines.base import Sampling
 from strop.agent.loading import known_by
 from strop.agent.lock import held
 from strop.agent.policy import Policy
-from strop.refine.deficiency import Deficiency, Selection, diagnose, summarise, unsampled
+from strop.refine.deficiency import Deficiency, summarise
+from strop.refine.forest import search_all
 from strop.refine.gate import GateConfig, GateReport, gate
 from strop.refine.golden import gold_answer
 from strop.refine.pairs import GoldAnswer, GoldUse, PreferencePair, candidates, verdict_name
-from strop.refine.sample import sample_of
-from strop.refine.search import SearchConfig, search
-from strop.refine.store import CollectionDir, Diagnosis, diagnosis_row
+from strop.refine.sampling import SampleConfig, sample_all
+from strop.refine.search import SearchConfig
+from strop.refine.store import CollectionDir
 from strop.tools.bounds import require
-from strop.tools.errors import StropError, TooLongError, UsageError
+from strop.tools.errors import UsageError
 from strop.tools.files import write_json, write_jsonl
 from strop.tools.task import Task
 
@@ -63,6 +60,11 @@ class CollectConfig:
             ("concurrency", self.concurrency >= 1, "at least 1"),
         )
         require(self, bounds)
+
+    @property
+    def sampling(self) -> SampleConfig:
+        """How the first stage samples."""
+        return SampleConfig(self.samples, self.temperature, self.top_p, self.search.max_tokens, self.seed)
 
     def sampled_with(self) -> dict[str, Any]:
         """What a collection's samples and trees depend on; the rest may change when one is resumed."""
@@ -118,9 +120,11 @@ async def _collect(
     started = time.monotonic()
     model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
     store.claim({**model, **known_by(policy), **config.sampled_with()})
-    diagnoses = await _sample_all(tasks, policy, config, store)
+    diagnoses = await sample_all(tasks, policy, config.sampling, store, config.concurrency)
     searched = [task for task in tasks if diagnoses[task.id].deficiency.selection.searched]
-    await _search_all(searched, policy, config, store, diagnoses)
+    await search_all(
+        searched, policy, config.search, store, diagnoses, seed=config.seed, concurrency=config.concurrency
+    )
     pairs, report, tree_tokens = _pair_all(searched, policy.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
     rows = [diagnoses[task.id] for task in tasks]
@@ -129,97 +133,6 @@ async def _collect(
     summary = _summary([row.deficiency for row in rows], pairs, report, sampled + tree_tokens, seconds)
     write_json(store.summary, asdict(summary))
     return summary
-
-
-async def _sample_all(
-    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir
-) -> dict[str, Diagnosis]:
-    """Stage 1: every task's diagnosis, those of earlier starts included."""
-    with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
-        known = store.diagnoses(tasks)
-
-        async def one(task: Task) -> None:
-            known[task.id] = await _diagnose(task, policy, config)
-            log.write(diagnosis_row(task, known[task.id]))
-
-        missing = [task for task in tasks if task.id not in known]
-        await _run("finding deficiencies", missing, one, config.concurrency, len(tasks))
-    return known
-
-
-async def _diagnose(task: Task, policy: Policy, config: CollectConfig) -> Diagnosis:
-    """Sample one task k times and judge the answers."""
-    if task.gold is None:
-        return Diagnosis(unsampled(task, Selection.NO_GOLD), ())
-    sampling = Sampling(
-        max_tokens=config.search.max_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        n=config.samples,
-        seed=zlib.crc32(f"{config.seed}/{task.id}".encode()) >> 1,
-        logprobs=True,
-    )
-    try:
-        drafts = await policy.sample(task, sampling)
-    except TooLongError:
-        return Diagnosis(unsampled(task, Selection.NO_ROOM), ())
-    except UsageError as error:
-        raise UsageError(f"task {task.id!r} cannot be asked: {error}") from error
-    samples = tuple(sample_of(task, draft) for draft in drafts)
-    return Diagnosis(diagnose(task, samples), samples)
-
-
-async def _search_all(
-    tasks: Sequence[Task],
-    policy: Policy,
-    config: CollectConfig,
-    store: CollectionDir,
-    diagnoses: dict[str, Diagnosis],
-) -> None:
-    """Stage 2: a tree file for every searched task."""
-
-    async def one(task: Task) -> None:
-        samples = diagnoses[task.id].samples
-        store.write_tree(await search(task, policy, samples, config.search, seed=config.seed))
-
-    missing = [task for task in tasks if not store.tree_file(task.id).exists()]
-    await _run("searching", missing, one, config.concurrency, len(tasks))
-
-
-async def _run(
-    title: str, tasks: Sequence[Task], work: Callable[[Task], Awaitable[None]], limit: int, total: int
-) -> None:
-    """`work` on all tasks, `limit` at a time, under a progress bar of `total`. The first failure cancels the
-    rest and is raised as itself where it is a StropError.
-    """
-    gateway = asyncio.Semaphore(limit)
-    with _progress() as progress:
-        bar = progress.add_task(title, total=total, completed=total - len(tasks))
-
-        async def run(task: Task) -> None:
-            async with gateway:
-                await work(task)
-            progress.advance(bar)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(run(task))
-        except ExceptionGroup as failures:
-            expected, unexpected = failures.split(StropError)
-            if expected is None or unexpected is not None:
-                raise
-            raise _first(expected) from failures
-
-
-def _first(failures: ExceptionGroup[StropError]) -> StropError:
-    first = failures.exceptions[0]
-    return _first(first) if isinstance(first, ExceptionGroup) else first
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 def _pair_all(

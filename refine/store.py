@@ -1,7 +1,8 @@
 """The directory of a collection: what is in it, and going on with it after a kill.
 
 DIR/settings.json        what the collection was made with; a second start with others is refused
-DIR/deficiencies.jsonl   a row a task: its k samples, judged, and whether it is searched
+DIR/deficiencies.jsonl   a row a task: its k samples, judged; of two rows of a task the last counts
+DIR/selection.json       which of them are searched, and why (`strop.refine.selection`)
 DIR/trees/ID.json.gz     a finished tree each
 DIR/pairs.jsonl          the accepted pairs, ordered by task id
 DIR/summary.json         counts, by kind, category, error and reason for refusal
@@ -23,7 +24,16 @@ from strop.refine.deficiency import Deficiency
 from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import JsonlWriter, has_rows, json_text, read_json, read_jsonl, write_bytes, write_json
+from strop.tools.files import (
+    JsonlWriter,
+    has_rows,
+    json_text,
+    read_json,
+    read_jsonl,
+    write_bytes,
+    write_json,
+    write_jsonl,
+)
 from strop.tools.task import Task, digest
 
 LONGEST_NAME = 120
@@ -46,21 +56,28 @@ class CollectionDir:
         self.path = path
         self.pairs = path / "pairs.jsonl"
         self.summary = path / "summary.json"
+        self.selection = path / "selection.json"
 
-    def claim(self, settings: Mapping[str, Any]) -> None:
-        """Note what this collection is made with. Raises UsageError where it has rows made otherwise."""
+    def claim(self, settings: Mapping[str, Any], search: Mapping[str, Any] | None = None) -> None:
+        """Note what this collection's samples (and trees: `search`) are made with.
+
+        Who only samples claims without `search`: a directory begun so can be searched later, with any.
+        Raises UsageError where it has rows made otherwise.
+        """
         file = self.path / "settings.json"
-        settings = json.loads(json.dumps(settings))
-        if not (file.exists() and has_rows(self.path / "deficiencies.jsonl")):
-            write_json(file, settings)
-            return
-        known = read_json(file)
-        if known != settings:
-            changed = [key for key in sorted({*known, *settings}) if known.get(key) != settings.get(key)]
+        wanted = json.loads(json.dumps({**settings, "search": search}))
+        known = read_json(file) if file.exists() and has_rows(self.path / "deficiencies.jsonl") else wanted
+        if wanted["search"] is None:
+            wanted["search"] = known.get("search")
+        elif known.get("search") is None:
+            known["search"] = wanted["search"]
+        if known != wanted:
+            changed = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
             raise UsageError(
                 f"{self.path} holds a collection made with other settings ({', '.join(changed)} differ): "
                 "take another directory, or delete this one to begin again"
             )
+        write_json(file, wanted)
 
     def diagnoses(self, tasks: Sequence[Task]) -> dict[str, Diagnosis]:
         """Rows written so far, by task id, those of other tasks left out.
@@ -83,6 +100,11 @@ class CollectionDir:
                 )
             found[row["task_id"]] = _read_diagnosis(row, file, line)
         return found
+
+    def keep_last_rows(self) -> None:
+        """Of several rows of one task in deficiencies.jsonl, the last, in the first one's place."""
+        file = self.path / "deficiencies.jsonl"
+        write_jsonl(file, {row.get("task_id"): row for _, row in read_jsonl(file)[0]}.values())
 
     def diagnosis_log(self) -> JsonlWriter:
         """Where new rows go."""

@@ -1,4 +1,4 @@
-"""Groups of vectors that lie together: k-means. The one module of `strop.refine` that computes with arrays."""
+"""Groups of vectors that lie together: k-means. The one module of `refine` that computes with arrays."""
 
 from __future__ import annotations
 

@@ -108,8 +108,9 @@ async def collect(
     """Sample, select, search, pair; writes DIR and returns what summary.json says.
 
     `embed` makes vectors of tasks where the selection needs them (``diverse``). Going on after an
-    interruption, or from a directory of `strop.refine.survey`, is calling it. Raises UsageError where DIR was begun with other
-    settings or tasks, EngineError where the engine fails, RunError where the disk refuses.
+    interruption, or from a directory of `strop.refine.survey`, is calling it. Raises UsageError where DIR
+    was begun with other settings or tasks, EngineError where the engine fails, RunError where the disk
+    refuses.
     """
     with held(out / ".lock", f"a collection in {out}"):
         return await _collect(tasks, policy, config, CollectionDir(out), embed)
@@ -121,9 +122,7 @@ async def _collect(
     started = time.monotonic()
     store.claim(sampled_by(policy, config.sampling), asdict(config.search))
     scored = needs_perplexity(config.select)
-    diagnoses = await sample_all(
-        tasks, policy, config.sampling, store, config.concurrency, score_gold=scored
-    )
+    diagnoses = await sample_all(tasks, policy, config.sampling, store, config.concurrency, score_gold=scored)
     found = [diagnoses[task.id].deficiency for task in tasks]
     selected = await asyncio.to_thread(
         select_tasks, tasks, found, config.select, seed=config.seed, embed=embed

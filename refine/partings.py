@@ -23,8 +23,12 @@ from strop.refine.joints import ARGUMENT_KEYS, Joint, scanner_for
 class Place(StrEnum):
     """What the first wrong id lies in."""
 
+    NO_CALL = "no_call"
+    """The answer makes no call where one is right: prose, or nothing that looks like a call."""
+    CALL = "call"
+    """It calls where prose is right."""
     OPENING = "opening"
-    """How the answer opens: with prose, one call or several."""
+    """How many calls it opens with: one where several are right, or a list where one is."""
     NAME = "name"
     """The name of a tool."""
     ARGUMENT = "argument"
@@ -45,7 +49,7 @@ class Parting:
     """Index of its first wrong id; its length where it is the beginning of a right answer."""
     place: Place
     tool: str = ""
-    """Name of the tool whose call it lies in, the right one's where the name itself is wrong; may be empty."""
+    """Name of the tool whose call it lies in, the right one where the name is wrong; may be empty."""
     argument: str = ""
     """Name of the argument, where the place is one and has one."""
 
@@ -61,7 +65,11 @@ class Parting:
             case Place.FURTHER_CALL:
                 return f"going on to call {self.tool}" if self.tool else "whether to make a further call"
             case Place.OPENING:
-                return "the opening: prose, one call or several"
+                return "how many calls it opens with"
+            case Place.NO_CALL:
+                return "making no call where one is right"
+            case Place.CALL:
+                return f"calling {self.tool} where prose is right" if self.tool else "calling at all"
         return "the end"
 
     def to_json(self) -> dict[str, Any]:
@@ -153,8 +161,10 @@ class _Stretch:
 def locate(text: str, right: str, at: tuple[int, int], call_format: str) -> tuple[Place, str, str]:
     """Place, tool and argument in which `text` first differs from `right`: at ``at[0]`` and ``at[1]``."""
     ours, theirs = _outline(text, call_format), _outline(right, call_format)
-    if len(ours) == 1 or len(theirs) == 1:  # one of them makes no call
-        return Place.OPENING, "", ""
+    if len(theirs) == 1:  # prose has no joints
+        return Place.CALL, ours[0].tool, ""
+    if len(ours) == 1:
+        return Place.NO_CALL, theirs[0].tool, ""
     here, there = _at(ours, at[0]), _at(theirs, at[1])
     if at[0] >= len(text) and not (there.joint is Joint.NAME and here.call):
         return Place.END, "", ""  # the beginning of a right answer, cut off

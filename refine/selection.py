@@ -101,9 +101,7 @@ def diverse(rows: Sequence[Deficiency], count: int, vectors: Vectors, seed: int)
     `vectors` has a row for each of `rows`. Larger clusters come first; there are about √count of them.
     """
     groups = clusters(vectors, max(1, math.isqrt(count)), seed)
-    order = [
-        (turn, number, place) for number, group in enumerate(groups) for turn, place in enumerate(group)
-    ]
+    order = [(turn, number, place) for number, group in enumerate(groups) for turn, place in enumerate(group)]
     chosen = {place: number for _, number, place in sorted(order)[:count]}
     return {
         row.task_id: f"of cluster {chosen[place] + 1} of {len(groups)}"
@@ -140,7 +138,9 @@ def parse_strategy(text: str) -> Strategy:
     name, colon, argument = text.strip().partition(":")
     reader = _READERS.get(name)
     if reader is None:
-        raise UsageError(f"unknown selection {text!r} (want {', '.join(_READERS)}, each as the docs write it)")
+        raise UsageError(
+            f"unknown selection {text!r} (want {', '.join(_READERS)}, each as the docs write it)"
+        )
     return Strategy(text.strip(), name, reader(text, argument if colon else None))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.bench import run_bench
+from strop.agent.embedding import Embedder
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
@@ -192,7 +193,7 @@ class Rounds:
         if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs"):
             with self._run.stage(stage, key, folder, kept_by=sampled):
                 loaded = await self._bench.policy(policy.adapter)
-                await collect(tasks, loaded.policy, settings, folder)
+                await collect(tasks, loaded.policy, settings, folder, Embedder(loaded.checkpoint))
         return folder / "pairs.jsonl", key
 
     async def _train(self, number: int, policy: Accepted, pairs: Path, collected: str) -> Accepted:

@@ -15,6 +15,7 @@ from strop.agent.cli.options import (
     EngineOption,
     ModelArgument,
     SeedOption,
+    SelectOption,
 )
 
 
@@ -28,6 +29,7 @@ def collect(
     samples: Annotated[
         int, typer.Option("--samples", "-k", min=1, help="Answers sampled of every task.")
     ] = 4,
+    select: SelectOption = None,
     simulations: Annotated[int, typer.Option("--simulations", min=0, help="Expansions of every tree.")] = 2,
     width: Annotated[int, typer.Option("--width", min=1, help="Continuations of an expansion.")] = 3,
     temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 0.8,
@@ -44,11 +46,13 @@ def collect(
     import asyncio
 
     from strop.agent.cli.parsing import engine_args, read_tasks_aloud
+    from strop.agent.embedding import Embedder
     from strop.agent.loading import PolicySource, load_policy
     from strop.refine.collect import CollectConfig, CollectSummary
     from strop.refine.collect import collect as run_collect
     from strop.refine.pairs import GoldUse
     from strop.refine.search import SearchConfig
+    from strop.refine.selection import DEFAULT
     from strop.tools.errors import UsageError
 
     if gold not in tuple(GoldUse):
@@ -57,6 +61,7 @@ def collect(
         samples=samples,
         temperature=temperature,
         seed=seed,
+        select=tuple(select or DEFAULT),
         gold=GoldUse(gold),
         search=SearchConfig(simulations=simulations, width=width, temperature=temperature),
     )
@@ -65,7 +70,7 @@ def collect(
 
     async def run() -> CollectSummary:
         async with load_policy(source) as loaded:
-            return await run_collect(read, loaded.policy, config, out)
+            return await run_collect(read, loaded.policy, config, out, Embedder(loaded.checkpoint))
 
     summary = asyncio.run(run())
     refused = ", ".join(f"{count} {reason}" for reason, count in summary.refused.items()) or "none"

@@ -2,16 +2,16 @@
 
 A selection is a list of strategies in words, each of which keeps some of what the one before it kept:
 
-    band                          solved by some samples or by none, not by all; `band:solvable` leaves the
-                                  latter out: "solvable, not yet solved" (ToolACE-R, arXiv 2504.01400), counted
-                                  anew each round
-    perplexity:0.3                the 30 % whose gold the policy finds least likely, tasks with calls and without
-                                  apart (iTool, arXiv 2501.09766: top-p over perplexity)
-    quota:missing_call=40,other=9 at most so many tasks of each error that is their most frequent (ours)
-    diverse:100                   so many, in turn from each cluster of their questions (Diversify and Conquer,
-                                  arXiv 2409.11378: k-means over embeddings; the paper's reweighting of clusters
-                                  by a trained model's scores is not done here)
-    random:50                     so many, drawn by the seed
+    band                    solved by some samples or by none, not by all; `band:solvable` leaves the latter
+                            out: solvable and not yet solved (ToolACE-R, arXiv 2504.01400), counted anew
+                            each round
+    perplexity:0.3          the 30 % whose gold the policy finds least likely, tasks with calls and without
+                            apart (iTool, arXiv 2501.09766: the hardest by perplexity)
+    quota:missing_call=40   at most so many tasks of each error named, by their most frequent one (ours)
+    diverse:100             so many, in turn from each cluster of their questions (Diversify and Conquer,
+                            arXiv 2409.11378: k-means over embeddings; its reweighting of clusters by a
+                            trained model's scores is not done here)
+    random:50               so many, drawn by the seed
 
 Every strategy is a pure function from deficiencies to `Reasons`. What was not sampled is never kept.
 """
@@ -138,9 +138,7 @@ def parse_strategy(text: str) -> Strategy:
     name, colon, argument = text.strip().partition(":")
     reader = _READERS.get(name)
     if reader is None:
-        raise UsageError(
-            f"unknown selection {text!r} (want {', '.join(_READERS)}, each as the docs write it)"
-        )
+        raise UsageError(f"unknown selection {text!r} (want {', '.join(_READERS)})")
     return Strategy(text.strip(), name, reader(text, argument if colon else None))
 
 

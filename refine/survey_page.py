@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,7 @@ def _bars(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
 def _token_names(tokens: Mapping[int, int]) -> dict[str, int]:
     firsts = list(tokens)
     names = [
-        str(first) if after == first + 1 else f"{first}–{after - 1}"
-        for first, after in zip(firsts, firsts[1:], strict=False)
+        str(first) if after == first + 1 else f"{first}–{after - 1}" for first, after in pairwise(firsts)
     ]
     return dict(zip((*names, f"{firsts[-1]}+"), tokens.values(), strict=True))
 

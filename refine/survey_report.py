@@ -304,8 +304,8 @@ def _unsolved(report: Report) -> Iterable[str]:
     failing = never + report.whole.states.get(Selection.BAND, 0)
     if 2 * never > failing:
         yield (
-            f"{never} of the {failing} failing tasks were never solved: only their gold (--gold unsolved, the "
-            "default) or answers that the search finds can be preferred there."
+            f"{never} of the {failing} failing tasks were never solved: only their gold (--gold unsolved, "
+            "the default) or answers that the search finds can be preferred there."
         )
 
 
@@ -330,4 +330,4 @@ def _said(error: str) -> str:
 
 
 def _tasks(group: str) -> str:
-    return f"tasks with {group}" if group.endswith((" call", " calls")) else f"{group} tasks"
+    return f"tasks with {group}" if group.endswith((" call", " calls")) else f"{_said(group)} tasks"

@@ -53,12 +53,12 @@ class Embedder:
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
                 places = order[start : start + BATCH]
-                means = _means(model, [encoded[place] for place in places])
+                means = mean_states(model, [encoded[place] for place in places])
                 found.update(zip(places, means, strict=True))
         return [found[place] for place in range(len(tasks))]
 
 
-def _means(model: Any, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+def mean_states(model: Any, rows: Sequence[Sequence[int]]) -> list[list[float]]:
     """Mean last hidden state of each row of ids; of an empty one, that of id 0."""
     import torch
 

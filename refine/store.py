@@ -132,6 +132,15 @@ class CollectionDir:
             raise DataError(f"not a search tree ({error}): delete it to search again", path=file) from error
 
 
+def selected_ids(collection: Path) -> set[str]:
+    """Ids of the tasks that a finished collection selected. Raises DataError."""
+    file = collection / "selection.json"
+    try:
+        return set(read_json(file)["tasks"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"not a collection's selection ({error!r})", path=file) from error
+
+
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:
     """What `CollectionDir.diagnoses` reads."""
     return {

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from strop.agent.paired import Comparison, compare
 from strop.tools.errors import RunError
-from strop.training.config import AcceptTable
-from strop.training.round import decide, split
+from strop.tools.files import write_json
+from strop.training.config import AcceptTable, RoundConfig, TasksTable
+from strop.training.round import Rounds, decide, split
+from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 
 
@@ -49,3 +54,26 @@ def test_acceptance(before: str, after: str, accepted: bool) -> None:
 
 def test_nothing_to_compare_is_no_reason_to_accept() -> None:
     assert not decide(Comparison(0, 0, 0, (), ()), AcceptTable())["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("selections", "stopped"),
+    [
+        ([["a"]], False),
+        ([["a"], ["a", "b"]], False),
+        ([["a", "b"], ["a"]], True),
+        ([["a"], ["b"], ["a"]], True),
+        ([["a"], ["b"], ["c"]], False),
+    ],
+)
+def test_a_selection_stops_growing_where_nothing_in_it_is_new(
+    selections: list[list[str]], stopped: bool, tmp_path: Path
+) -> None:
+    for number, ids in enumerate(selections, start=1):
+        tasks = {task_id: ["so"] for task_id in ids}
+        write_json(tmp_path / f"rounds/{number}/collect/selection.json", {"steps": [], "tasks": tasks})
+    with RunDirectory(tmp_path, resume=False) as run:
+        for wanted in (True, False):
+            config = RoundConfig(tasks=TasksTable(synthesise=50), while_selection_grows=wanted)
+            rounds = Rounds(config, run, Console())
+            assert rounds.stopped_growing(len(selections)) is (stopped and wanted)

@@ -37,11 +37,12 @@ class Embedder:
         Raises ModelError where the checkpoint cannot be loaded.
         """
         import torch
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(self._checkpoint))
-            model = AutoModel.from_pretrained(str(self._checkpoint), dtype="auto").eval()
+            # By way of the whole model: without its head, transformers reports the head as unexpected.
+            whole = AutoModelForCausalLM.from_pretrained(str(self._checkpoint), dtype="auto").eval()
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{self._checkpoint}: cannot be loaded to embed questions: {error}") from error
         encoded = [
@@ -53,7 +54,7 @@ class Embedder:
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
                 places = order[start : start + BATCH]
-                means = mean_states(model, [encoded[place] for place in places])
+                means = mean_states(whole.base_model, [encoded[place] for place in places])
                 found.update(zip(places, means, strict=True))
         return [found[place] for place in range(len(tasks))]
 

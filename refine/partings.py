@@ -6,7 +6,8 @@ spacing aside, so that a layout of its own does not pass for a mistake; the join
 say what each character belongs to.
 
 Not covered: an answer that gives its arguments in another order parts from the gold at the first that is out
-of turn, right or wrong; what is wrong with it in the end is what its verdict says. In formats whose joints
+of turn, right or wrong, and one that writes several calls without the list around them at its opening; what
+is wrong with it in the end is what its verdict says. In formats whose joints
 have no names (deepseek, functiongemma) the tool stays unknown.
 """
 

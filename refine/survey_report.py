@@ -276,8 +276,8 @@ def _where(report: Report) -> Iterable[str]:
         return
     place = max(report.places, key=lambda name: report.places[name])
     spot, count = next(iter(report.spots.items()))
-    first = f"{report.places[place] / total:.0%} of the wrong answers first go wrong {_PLACES[place]}"
-    yield f"{first}. The most frequent spot is {spot} ({count} of {total})."
+    often = f" The most frequent spot is {spot} ({count})." if count < report.places[place] else ""
+    yield f"{report.places[place]} of {total} wrong answers first go wrong {_PLACES[place]}.{often}"
 
 
 _PLACES: Mapping[str, str] = {
@@ -304,8 +304,8 @@ def _unsolved(report: Report) -> Iterable[str]:
     failing = never + report.whole.states.get(Selection.BAND, 0)
     if 2 * never > failing:
         yield (
-            f"{never} of the {failing} failing tasks were never solved: only their gold (--gold unsolved, "
-            "the default) or answers that the search finds can be preferred there."
+            f"{never} of {failing} failing tasks were never solved: there, only their gold (--gold unsolved, "
+            "the default) or what the search finds can be preferred."
         )
 
 

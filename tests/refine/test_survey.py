@@ -215,7 +215,7 @@ async def test_what_fails_most_is_what_is_said_first(tmp_path: Path) -> None:
     assert headline(report) == "Train on missing call first: 100% of the failures"
     assert findings(report)[1] == "6 of 6 failures are missing call: 6 in parallel tasks."
     assert advice(report) == ["band", "quota:missing_call=1"]
-    assert "1 of the 1 failing tasks were never solved" in " ".join(findings(report))
+    assert "1 of 1 failing tasks were never solved" in " ".join(findings(report))
 
 
 async def test_where_nothing_fails_or_nothing_is_sampled_that_is_said(tmp_path: Path) -> None:

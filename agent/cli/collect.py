@@ -33,6 +33,7 @@ def collect(
     simulations: Annotated[int, typer.Option("--simulations", min=0, help="Expansions of every tree.")] = 2,
     width: Annotated[int, typer.Option("--width", min=1, help="Continuations of an expansion.")] = 3,
     temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 0.8,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens of an answer.")] = 256,
     gold: Annotated[
         str,
         typer.Option("--gold", metavar="never|unsolved|always", help="When gold may be the chosen answer."),
@@ -63,7 +64,9 @@ def collect(
         seed=seed,
         select=tuple(select or DEFAULT),
         gold=GoldUse(gold),
-        search=SearchConfig(simulations=simulations, width=width, temperature=temperature),
+        search=SearchConfig(
+            simulations=simulations, width=width, temperature=temperature, max_tokens=max_tokens
+        ),
     )
     read = read_tasks_aloud(tasks)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))

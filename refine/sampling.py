@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -66,17 +67,18 @@ async def sample_all(
     """
     with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
         known = store.diagnoses(tasks)
-        sampled = set(known)
+        rows = Counter(known.keys())
 
         async def one(task: Task) -> None:
             diagnosis = known.get(task.id) or await _diagnose(task, policy, config)
             known[task.id] = await _scored(task, policy, diagnosis) if score_gold else diagnosis
-            if task.id not in sampled or known[task.id] != diagnosis:
+            if task.id not in rows or known[task.id] != diagnosis:
                 log.write(diagnosis_row(task, known[task.id]))
+                rows[task.id] += 1
 
         missing = [task for task in tasks if task.id not in known or (score_gold and _lacks(known[task.id]))]
         await each("finding deficiencies", missing, one, concurrency, len(tasks))
-    if any(task.id in sampled for task in missing):
+    if max(rows.values(), default=0) > 1:
         store.keep_last_rows()
     return known
 

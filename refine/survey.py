@@ -17,11 +17,12 @@ from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Deficiency
 from strop.refine.sampling import SampleConfig, sample_all, sampled_by
-from strop.refine.selection import DEFAULT, Embed, Selected, parse_selection, select_tasks
+from strop.refine.selection import DEFAULT, Embed, Selected, needs_perplexity, select_tasks
 from strop.refine.store import CollectionDir
 from strop.refine.survey_page import write_page
 from strop.refine.survey_report import Report, advice, report_on
 from strop.tools.bounds import require
+from strop.tools.errors import UsageError
 from strop.tools.files import write_json
 from strop.tools.task import Task
 
@@ -43,7 +44,8 @@ class SurveyConfig:
 
     def __post_init__(self) -> None:
         require(self, (("concurrency", self.concurrency >= 1, "at least 1"),))
-        parse_selection(self.select)
+        if needs_perplexity(self.select) and not self.score_gold:
+            raise UsageError("select perplexity wants the golds scored: leave --no-score-gold out")
 
 
 async def survey(

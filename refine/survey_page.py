@@ -41,7 +41,7 @@ def write_page(path: Path, report: Report, selections: Sequence[Mapping[str, Any
         most_tools=MOST_TOOLS,
         places=_bars(report.places),
         spots=_bars(dict(list(report.spots.items())[:MOST_SPOTS])),
-        tokens=[(name, count, share) for name, count, share in _bars(_token_names(report.tokens))],
+        tokens=_bars(_token_names(report.tokens)),
         parted=sum(report.places.values()),
         points=_points(report),
         perplexity=quantiles(report.whole.perplexities),
@@ -67,10 +67,7 @@ def _token_names(tokens: Mapping[int, int]) -> dict[str, int]:
 
 
 def _points(report: Report) -> list[dict[str, Any]]:
-    """A task each: where it stands between the least and greatest perplexity (by its logarithm) and 0 and 1.
-
-    Tasks at the same pass rate are spread a little, so that they do not hide each other.
-    """
+    """A task each, in percent of the plot: perplexity by its logarithm, least to greatest, and pass rate."""
     logs = [math.log10(value) for value in report.whole.perplexities]
     low, high = (min(logs), max(logs)) if logs else (0.0, 1.0)
     width = (high - low) or 1.0

@@ -180,6 +180,19 @@ async def test_an_engine_that_cannot_score_costs_the_perplexity_only(
         await collect(TASKS, mute, replace(COLLECT, select=("perplexity:0.5",)), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"concurrency": 0}, "concurrency"),
+        ({"select": ("bnad",)}, "bnad"),
+        ({"select": ("perplexity:0.3",), "score_gold": False}, "wants the golds scored"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        SurveyConfig(**wrong)
+
+
 def test_an_impossible_gold_has_a_finite_perplexity() -> None:
     assert perplexity((math.log(0.5), math.log(0.125))) == 4.0
     assert math.isfinite(perplexity((-math.inf,)))

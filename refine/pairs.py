@@ -113,6 +113,7 @@ class PreferencePair:
                 "chosen_verdict": verdict_name(self.chosen.outcome),
                 "rejected_verdict": verdict_name(self.rejected.outcome),
                 "source": self.source,
+                "first_divergence": len(self.prefix_ids),
             },
         }
 

@@ -229,5 +229,5 @@ async def test_a_row_has_what_trainers_read() -> None:
     }  # fmt: skip
     assert set(row["evidence"]) == {
         "chosen_value", "rejected_value", "chosen_visits", "rejected_visits", "chosen_verdict",
-        "rejected_verdict", "source",
+        "rejected_verdict", "source", "first_divergence",
     }  # fmt: skip

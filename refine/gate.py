@@ -5,11 +5,13 @@ Every candidate is either accepted or counted in the `GateReport` under one `Ref
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from strop.refine.joints import Joint
 from strop.refine.pairs import PairKind, PreferencePair, Side
 from strop.tools.bounds import require
 
@@ -27,6 +29,8 @@ class Refusal(StrEnum):
     """The rejected side can still end in a right answer."""
     TERSE = "terse"
     """The chosen side is prose of too few words: judged right for making no call, but hardly an answer."""
+    ALIKE = "alike"
+    """Fragments up to the same tool's name, in answers of as many calls: only the words before it differ."""
     MARGIN = "margin"
     """The values are too close."""
     LENGTH = "length"
@@ -120,10 +124,30 @@ def _weakness(pair: PreferencePair, config: GateConfig) -> Refusal | None:
     chosen = pair.chosen.outcome
     if not chosen.calls and len(chosen.text.split()) < config.min_words:
         return Refusal.TERSE
+    if pair.kind is PairKind.FRAGMENT and _begin_alike(pair):
+        return Refusal.ALIKE
     if pair.margin < config.min_margin:
         return Refusal.MARGIN
     length = len(pair.prompt_ids) + len(pair.prefix_ids) + max(len(pair.chosen.ids), len(pair.rejected.ids))
     return Refusal.LENGTH if length > config.max_length else None
+
+
+def _begin_alike(pair: PreferencePair) -> bool:
+    """Whether a fragment pair prefers one way to open the same calls, which no judge ever looks at."""
+    sides = (pair.chosen, pair.rejected)
+    if any(side.joint is not Joint.NAME for side in sides):
+        return False
+    names = {_last_word(side.text) for side in sides}
+    numbers = {len(side.outcome.calls) for side in sides}  # a bracket may say that several follow
+    return len(names) == len(numbers) == 1
+
+
+def _last_word(text: str) -> str:
+    """Of a fragment that ends with a tool's name: the name."""
+    return str((_WORD.findall(text) or [""])[-1])
+
+
+_WORD = re.compile(r"[\w.-]+")
 
 
 def _whole(side: Side, end_ids: Sequence[int]) -> bool:

@@ -65,6 +65,19 @@ class CollectionDir:
                 "take another directory, or delete this one to begin again"
             )
 
+    def model(self) -> str:
+        """Name of the model the collection was made with.
+
+        Raises UsageError where this is no collection, DataError where its settings cannot be read.
+        """
+        file = self.path / "settings.json"
+        if not file.exists():
+            raise UsageError(f"{self.path} holds no collection: it has no settings.json")
+        known = read_json(file)
+        if not isinstance(known, dict) or not isinstance(known.get("model"), str):
+            raise DataError("names no model", path=file)
+        return str(known["model"])
+
     def diagnoses(self, tasks: Sequence[Task]) -> dict[str, Diagnosis]:
         """Rows written so far, by task id, those of other tasks left out.
 

@@ -156,3 +156,36 @@ def _show_drift(found: Audit, console: Console) -> None:
         table.add_row(name, str(one.pairs), f"{one.pair_share:.0%}", f"{one.sample_share:.0%}", ratio)
     console.print(table)
     console.print(f"total variation {drift.variation:.2f}, by chance {drift.chance:.2f}")
+
+
+@app.command()
+def show(
+    collection: Annotated[Path, typer.Argument(metavar="DIR", help="What `strop collect` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="The page; default DIR/trees.html.")
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", metavar="FILE.jsonl", help="The tasks: shows question and gold.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Spells the trees' token ids; default: the collection's own."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Most trees on the page, those with pairs first.")
+    ] = 500,
+) -> None:
+    """Write a page of the collection's trees, with the paths of its pairs."""
+    from strop.agent.chat import ChatTemplate
+    from strop.agent.cli.parsing import read_tasks_aloud
+    from strop.agent.models import ModelStore
+    from strop.refine.store import CollectionDir
+    from strop.refine.tree_page import gallery, write_gallery
+
+    name = model or CollectionDir(collection).model()
+    template = ChatTemplate.load(ModelStore().resolve(name).path)
+    known = {task.id: task for task in read_tasks_aloud(tasks)} if tasks else {}
+    page = out or collection / "trees.html"
+    shown = gallery(collection, template, known, model=name, limit=limit)
+    write_gallery(page, shown)
+    typer.echo(f"{len(shown.trees)} trees, {shown.totals['nodes']:,} nodes in all: {page}")

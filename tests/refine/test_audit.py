@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from strop.agent.cli.pairs import app
 from strop.agent.engines.scripted_model import END_ID, encode
-from strop.refine.audit import Audit, Defect, Knowledge, Thresholds, audit, audit_file, read_sampled
+from strop.refine.audit import Audit, Knowledge, Thresholds, audit, audit_file, read_sampled
 from strop.refine.collect import CollectConfig, collect
+from strop.refine.defects import Defect
 from strop.refine.distance import edit_distance
 from strop.refine.gate import GateConfig
 from strop.refine.record import PairRecord, read_records

@@ -171,7 +171,7 @@ def _gold(task: Task | None) -> str:
 
 
 def _pair(tree: SearchTree, pair: PairRecord) -> dict[str, Any]:
-    """A pair with the paths of its sides; `at` is the last node they share."""
+    """A pair and its sides' paths; `at` is the last node they share, -1 where one is not in the tree."""
     sides = [_side(tree, pair, side) for side in (pair.chosen, pair.rejected)]
     both = zip(*(side["path"] for side in sides), strict=False)
     return {
@@ -180,7 +180,7 @@ def _pair(tree: SearchTree, pair: PairRecord) -> dict[str, Any]:
         "source": pair.source,
         "chosen": sides[0],
         "rejected": sides[1],
-        "at": max((one for one, other in both if one == other), default=0),
+        "at": max((one for one, other in both if one == other), default=-1),
     }
 
 

@@ -80,7 +80,7 @@ def collected(folder: Path, tasks: list[Task], right: int) -> Path:
 
 def test_pairs_that_are_not_sound_stop_the_stage_with_the_reason(tmp_path: Path) -> None:
     tasks = synthesise(6, 0, ["simple"])
-    config = RoundConfig(tasks=TasksTable(synthesise=40))
+    config = RoundConfig(tasks=TasksTable(synthesise=200))
     refuse_unsound(collected(tmp_path / "sound", tasks, 6), config, tasks)
     unsound = collected(tmp_path / "unsound", tasks, 5)
     with pytest.raises(RunError, match=r"not trained on: chosen fails: 1 of 6 rows.*rejected passes.*stale"):

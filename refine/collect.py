@@ -125,28 +125,27 @@ async def _collect(
     await search_all(
         searched, policy, config.search, store, diagnoses, seed=config.seed, concurrency=config.concurrency
     )
-    pairs, report, tree_tokens = _pair_all(searched, policy.template, config, store)
+    grown = store.index_trees()
+    pairs, report = _pair_all(searched, policy.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
     rows = [diagnoses[task.id] for task in tasks]
     sampled = sum(len(s.ids) for row in rows if not row.deficiency.selection.searched for s in row.samples)
+    sampled += sum(grown[store.tree_file(task.id).name].generated_tokens for task in searched)
     seconds = time.monotonic() - started
-    summary = _summary([row.deficiency for row in rows], pairs, report, sampled + tree_tokens, seconds)
+    summary = _summary([row.deficiency for row in rows], pairs, report, sampled, seconds)
     write_json(store.summary, asdict(summary))
     return summary
 
 
 def _pair_all(
     tasks: Sequence[Task], template: Template, config: CollectConfig, store: CollectionDir
-) -> tuple[list[PreferencePair], GateReport, int]:
-    """Stage 3: accepted pairs by task id, the gate's report, and the ids generated for the trees."""
-    tokens = 0
+) -> tuple[list[PreferencePair], GateReport]:
+    """Stage 3: accepted pairs by task id, and the gate's report."""
     by_task: dict[str, list[PreferencePair]] = {}
     for task in sorted(tasks, key=lambda task: task.id):
         tree = store.read_tree(task.id)
-        tokens += tree.generated_tokens
         by_task[task.id] = candidates(tree, template, _gold(task, template), config.gold)
-    pairs, report = gate(by_task, config.gate, template.end_ids)
-    return pairs, report, tokens
+    return gate(by_task, config.gate, template.end_ids)
 
 
 def _gold(task: Task, template: Template) -> GoldAnswer | None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
+from strop.agent.chat import Ids
 from strop.refine.joints import Joint
 from strop.refine.pairs import PairKind, PreferencePair, Side
 from strop.tools.bounds import require
@@ -41,6 +43,20 @@ class Refusal(StrEnum):
     """The same preference, calls compared canonically, was accepted before."""
     SURPLUS = "surplus"
     """Good, but the task already has its share of pairs."""
+
+
+class Preference(NamedTuple):
+    """What a pair says: after this context, rather this than that."""
+
+    context: Ids
+    """Of a full pair the prompt alone: its sides are compared as whole answers."""
+    chosen: str
+    rejected: str
+
+    @property
+    def reversed(self) -> Preference:
+        """The opposite."""
+        return Preference(self.context, self.rejected, self.chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +102,8 @@ def gate(
     `by_task` has each searched task's candidates, best first; earlier ones win over later ones.
     """
     report = GateReport(empty_tasks=sum(not pairs for pairs in by_task.values()))
-    opposed = _conflicting(pair for pairs in by_task.values() for pair in pairs)
-    seen: set[tuple[object, ...]] = set()
+    opposed = conflicting(preference(pair) for pairs in by_task.values() for pair in pairs)
+    seen: set[Preference] = set()
     accepted: list[PreferencePair] = []
     for pairs in by_task.values():
         room = config.per_task
@@ -150,13 +166,16 @@ def _last_word(text: str) -> str:
 _WORD = re.compile(r"[\w.-]+")
 
 
-def _whole(side: Side, end_ids: Sequence[int]) -> bool:
-    return side.outcome.complete and side.ids[-1] in end_ids
+def _whole(side: Side, end_ids: Collection[int]) -> bool:
+    return side.outcome.complete and ends_itself(side.ids, end_ids)
 
 
-def _collision(
-    pair: PreferencePair, opposed: set[tuple[object, ...]], seen: set[tuple[object, ...]]
-) -> Refusal | None:
+def ends_itself(ids: Ids, end_ids: Collection[int]) -> bool:
+    """Whether an answer with these last ids was ended by who wrote it, and not cut off."""
+    return bool(ids) and ids[-1] in end_ids
+
+
+def _collision(pair: PreferencePair, opposed: set[Preference], seen: set[Preference]) -> Refusal | None:
     """What is wrong with a pair among others."""
     key = preference(pair)
     if key in opposed:
@@ -164,15 +183,20 @@ def _collision(
     return Refusal.DUPLICATE if key in seen else None
 
 
-def _conflicting(pairs: Iterable[PreferencePair]) -> set[tuple[object, ...]]:
-    """Preferences that occur in both directions."""
-    keys = {preference(pair) for pair in pairs}
-    return {key for key in keys if (key[0], key[2], key[1]) in keys}
-
-
-def preference(pair: PreferencePair) -> tuple[object, ...]:
-    """(context, chosen, rejected) up to what makes no difference: spacing, and the way a call is written."""
+def preference(pair: PreferencePair) -> Preference:
+    """What a pair says, up to what makes no difference: spacing, and the way a call is written."""
     if pair.kind is PairKind.FULL:
-        return pair.prompt_ids, pair.chosen.outcome.meaning, pair.rejected.outcome.meaning
+        return Preference(pair.prompt_ids, pair.chosen.outcome.meaning, pair.rejected.outcome.meaning)
     context = pair.prompt_ids + pair.prefix_ids
-    return context, " ".join(pair.chosen.text.split()), " ".join(pair.rejected.text.split())
+    return Preference(context, evenly_spaced(pair.chosen.text), evenly_spaced(pair.rejected.text))
+
+
+def conflicting(preferences: Iterable[Preference]) -> set[Preference]:
+    """Those that occur in both directions, and those whose sides say the same."""
+    known = set(preferences)
+    return {one for one in known if one.reversed in known}
+
+
+def evenly_spaced(text: str) -> str:
+    """`text` with one space for every stretch of white space."""
+    return " ".join(text.split())

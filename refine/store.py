@@ -3,6 +3,7 @@
 DIR/settings.json        what the collection was made with; a second start with others is refused
 DIR/deficiencies.jsonl   a row a task: its k samples, judged, and whether it is searched
 DIR/trees/ID.json.gz     a finished tree each
+DIR/trees/index.jsonl    a line for every one of them; see `strop.refine.tree_index`
 DIR/pairs.jsonl          the accepted pairs, ordered by task id
 DIR/summary.json         counts, by kind, category, error and reason for refusal
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from urllib.parse import quote
 from strop.refine.deficiency import Deficiency
 from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
+from strop.refine.tree_index import SUFFIX, TreeEntry, load_tree, refresh
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import JsonlWriter, has_rows, json_text, read_json, read_jsonl, write_bytes, write_json
 from strop.tools.task import Task, digest
@@ -44,8 +45,10 @@ class CollectionDir:
 
     def __init__(self, path: Path):
         self.path = path
+        self.trees = path / "trees"
         self.pairs = path / "pairs.jsonl"
         self.summary = path / "summary.json"
+        self._written: dict[str, TreeEntry] = {}
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Note what this collection is made with. Raises UsageError where it has rows made otherwise."""
@@ -61,6 +64,19 @@ class CollectionDir:
                 f"{self.path} holds a collection made with other settings ({', '.join(changed)} differ): "
                 "take another directory, or delete this one to begin again"
             )
+
+    def model(self) -> str:
+        """Name of the model the collection was made with.
+
+        Raises UsageError where this is no collection, DataError where its settings cannot be read.
+        """
+        file = self.path / "settings.json"
+        if not file.exists():
+            raise UsageError(f"{self.path} holds no collection: it has no settings.json")
+        known = read_json(file)
+        if not isinstance(known, dict) or not isinstance(known.get("model"), str):
+            raise DataError("names no model", path=file)
+        return str(known["model"])
 
     def diagnoses(self, tasks: Sequence[Task]) -> dict[str, Diagnosis]:
         """Rows written so far, by task id, those of other tasks left out.
@@ -94,20 +110,22 @@ class CollectionDir:
         if len(name) > LONGEST_NAME:
             whole = hashlib.sha256(name.encode()).hexdigest()
             name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
-        return self.path / "trees" / f"{name}.json.gz"
+        return self.trees / f"{name}{SUFFIX}"
 
     def write_tree(self, tree: SearchTree) -> None:
         """All or nothing, and the same bytes for the same tree."""
-        text = json_text(tree.to_json())
-        write_bytes(self.tree_file(tree.task_id), gzip.compress(text.encode(), mtime=0))
+        file = self.tree_file(tree.task_id)
+        data = gzip.compress(json_text(tree.to_json()).encode(), mtime=0)
+        write_bytes(file, data)
+        self._written[file.name] = TreeEntry.of(tree, file.name, data)
 
     def read_tree(self, task_id: str) -> SearchTree:
         """Raises DataError where the file is missing or no tree."""
-        file = self.tree_file(task_id)
-        try:
-            return SearchTree.from_json(json.loads(gzip.decompress(file.read_bytes())))
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"not a search tree ({error}): delete it to search again", path=file) from error
+        return load_tree(self.tree_file(task_id))
+
+    def index_trees(self) -> dict[str, TreeEntry]:
+        """Bring trees/index.jsonl up to date; its lines by file name. Raises DataError, RunError."""
+        return {entry.file: entry for entry in refresh(self.trees, self._written)}
 
 
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:

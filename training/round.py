@@ -27,6 +27,7 @@ from strop.agent.models import ModelStore
 from strop.agent.paired import Comparison, compare
 from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
+from strop.refine.audit import Thresholds, audit_file
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect
 from strop.tools.bfcl.suite import load_suite
@@ -108,7 +109,7 @@ class Rounds:
             self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
             self._decided(number, NOTHING_TO_LEARN)
             return None
-        trained = await self._train(number, policy, pairs, key)
+        trained = await self._train(number, policy, pairs, key, train_on)
         await self._evaluate(number, "after", trained, suite, held_out)
         comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
         decision = decide(comparison, self._config.accept)
@@ -195,13 +196,16 @@ class Rounds:
                 await collect(tasks, loaded.policy, settings, folder)
         return folder / "pairs.jsonl", key
 
-    async def _train(self, number: int, policy: Accepted, pairs: Path, collected: str) -> Accepted:
-        """Train on the pairs; the engine gives its memory back first."""
+    async def _train(
+        self, number: int, policy: Accepted, pairs: Path, collected: str, tasks: Sequence[Task]
+    ) -> Accepted:
+        """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
         folder = self._folder(number) / "train"
         settings = self._config.train
         key = stage_key(f"{number}.train", asdict(settings), collected)
         if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
             with self._run.stage(f"{number}.train", key, folder):
+                refuse_unsound(pairs.parent, self._config, tasks)
                 await self._bench.close()
                 rows, bad = read_pairs(pairs)
                 if bad:
@@ -228,6 +232,22 @@ class Rounds:
 
     def _folder(self, number: int) -> Path:
         return self._run.path / "rounds" / str(number)
+
+
+def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task]) -> None:
+    """Raises RunError where the collection's pairs are not to be trained on, with every reason."""
+    thresholds = Thresholds(
+        **config.check.model_dump(),
+        min_margin=config.collect.gate.min_margin,
+        max_length=config.train.max_length,
+    )
+    found = audit_file(collection, thresholds, tasks={task.id: task for task in tasks})
+    if not found.accepted:
+        reasons = "; ".join(objection.reason for objection in found.objections)
+        raise RunError(
+            f"{collection / 'pairs.jsonl'} is not trained on: {reasons}. 'strop pairs check {collection}' "
+            "shows the rows; [collect.gate] decides which pairs there are, [check] how many may be like that"
+        )
 
 
 def give_memory_back() -> None:

@@ -13,7 +13,19 @@ import sys
 
 import typer
 
-from strop.agent.cli import bench, calibrate, collect, data, doctor, models, rounds, serve, synth, train
+from strop.agent.cli import (
+    bench,
+    calibrate,
+    collect,
+    data,
+    doctor,
+    models,
+    pairs,
+    rounds,
+    serve,
+    synth,
+    train,
+)
 from strop.tools.errors import StropError, UsageError
 
 app = typer.Typer(
@@ -28,6 +40,7 @@ app.add_typer(bench.app, name="bench")
 app.command()(calibrate.calibrate)
 app.add_typer(data.app, name="data")
 app.command()(collect.collect)
+app.add_typer(pairs.app, name="pairs")
 app.add_typer(train.app, name="train")
 app.command("round")(rounds.round_)
 app.command()(rounds.report)

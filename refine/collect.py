@@ -7,6 +7,7 @@ or not: every task has its own random numbers, and pairs are ordered by task, no
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.chat import Template
-from strop.agent.loading import known_by
 from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Deficiency, summarise
@@ -25,8 +25,9 @@ from strop.refine.forest import search_all
 from strop.refine.gate import GateConfig, GateReport, gate
 from strop.refine.golden import gold_answer
 from strop.refine.pairs import GoldAnswer, GoldUse, PreferencePair, candidates, verdict_name
-from strop.refine.sampling import SampleConfig, sample_all
+from strop.refine.sampling import SampleConfig, sample_all, sampled_by
 from strop.refine.search import SearchConfig
+from strop.refine.selection import DEFAULT, Embed, needs_perplexity, parse_selection, select_tasks
 from strop.refine.store import CollectionDir
 from strop.tools.bounds import require
 from strop.tools.errors import UsageError
@@ -45,6 +46,8 @@ class CollectConfig:
     top_p: float = 1.0
     """Of those samples."""
     seed: int = 0
+    select: tuple[str, ...] = DEFAULT
+    """Which tasks are searched: strategies of `strop.refine.selection`, one after the other."""
     search: SearchConfig = field(default_factory=SearchConfig)
     gold: GoldUse = GoldUse.UNSOLVED
     """When the gold answer may be the chosen one."""
@@ -60,6 +63,7 @@ class CollectConfig:
             ("concurrency", self.concurrency >= 1, "at least 1"),
         )
         require(self, bounds)
+        parse_selection(self.select)
 
     @property
     def sampling(self) -> SampleConfig:
@@ -68,13 +72,7 @@ class CollectConfig:
 
     def sampled_with(self) -> dict[str, Any]:
         """What a collection's samples and trees depend on; the rest may change when one is resumed."""
-        return {
-            "samples": self.samples,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed,
-            "search": asdict(self.search),
-        }
+        return {**asdict(self.sampling), "search": asdict(self.search)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class CollectSummary:
 
     tasks: int
     searched: int
-    """Tasks in the band or unsolved."""
+    """Tasks that were selected."""
     pairs: int
     by_kind: dict[str, int]
     by_source: dict[str, int]
@@ -104,35 +102,44 @@ class CollectSummary:
     """Of this start."""
 
 
-async def collect(tasks: Sequence[Task], policy: Policy, config: CollectConfig, out: Path) -> CollectSummary:
-    """Sample, search, pair; writes DIR and returns what summary.json says.
+async def collect(
+    tasks: Sequence[Task], policy: Policy, config: CollectConfig, out: Path, embed: Embed | None = None
+) -> CollectSummary:
+    """Sample, select, search, pair; writes DIR and returns what summary.json says.
 
-    Going on after an interruption is calling it again. Raises UsageError where DIR was begun with other
-    settings or tasks, EngineError where the engine fails, RunError where the disk refuses.
+    `embed` makes vectors of tasks where the selection needs them (``diverse``). Going on after an
+    interruption, or from a directory of `strop.refine.survey`, is calling it. Raises UsageError where DIR
+    was begun with other settings or tasks, EngineError where the engine fails, RunError where the disk
+    refuses.
     """
     with held(out / ".lock", f"a collection in {out}"):
-        return await _collect(tasks, policy, config, CollectionDir(out))
+        return await _collect(tasks, policy, config, CollectionDir(out), embed)
 
 
 async def _collect(
-    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir
+    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir, embed: Embed | None
 ) -> CollectSummary:
     started = time.monotonic()
-    model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
-    store.claim({**model, **known_by(policy), **config.sampled_with()})
-    diagnoses = await sample_all(tasks, policy, config.sampling, store, config.concurrency)
-    searched = [task for task in tasks if diagnoses[task.id].deficiency.selection.searched]
+    store.claim(sampled_by(policy, config.sampling), asdict(config.search))
+    scored = needs_perplexity(config.select)
+    diagnoses = await sample_all(tasks, policy, config.sampling, store, config.concurrency, score_gold=scored)
+    found = [diagnoses[task.id].deficiency for task in tasks]
+    selected = await asyncio.to_thread(
+        select_tasks, tasks, found, config.select, seed=config.seed, embed=embed
+    )
+    write_json(store.selection, selected.to_json())
+    searched = [task for task in tasks if task.id in selected.reasons]
     await search_all(
         searched, policy, config.search, store, diagnoses, seed=config.seed, concurrency=config.concurrency
     )
     grown = store.index_trees()
     pairs, report = _pair_all(searched, policy.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
-    rows = [diagnoses[task.id] for task in tasks]
-    sampled = sum(len(s.ids) for row in rows if not row.deficiency.selection.searched for s in row.samples)
+    others = [diagnoses[task.id] for task in tasks if task.id not in selected.reasons]
+    sampled = sum(len(sample.ids) for row in others for sample in row.samples)
     sampled += sum(grown[store.tree_file(task.id).name].generated_tokens for task in searched)
     seconds = time.monotonic() - started
-    summary = _summary([row.deficiency for row in rows], pairs, report, sampled, seconds)
+    summary = _summary(found, len(searched), pairs, report, sampled, seconds)
     write_json(store.summary, asdict(summary))
     return summary
 
@@ -160,6 +167,7 @@ def _gold(task: Task, template: Template) -> GoldAnswer | None:
 
 def _summary(
     rows: Sequence[Deficiency],
+    searched: int,
     pairs: Sequence[PreferencePair],
     report: GateReport,
     tokens: int,
@@ -170,7 +178,7 @@ def _summary(
 
     return CollectSummary(
         tasks=len(rows),
-        searched=sum(row.selection.searched for row in rows),
+        searched=searched,
         pairs=len(pairs),
         by_kind=count(lambda pair: str(pair.kind)),
         by_source=count(lambda pair: pair.source),

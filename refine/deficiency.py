@@ -1,8 +1,9 @@
-"""Model-aware selection: which tasks this policy can learn from, by what it really answers.
+"""What k samples of a task show of the policy: how often it is right, what goes wrong, and where.
 
 A task is worth searching where k samples solve it sometimes (ToolACE-R, arXiv 2504.01400: solvable, not yet
 solved) or never while its gold is known (iTool, arXiv 2501.09766: the hard samples). What is always solved
-teaches nothing. Both papers leave k and the thresholds open: k is a setting, the band is 1 … k-1.
+teaches nothing. Both papers leave k and the thresholds open: k is a setting, the band is 1 … k-1. Finer
+choices are `strop.refine.selection`'s.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from strop.refine.partings import Parting
 from strop.refine.sample import Sample
 from strop.tools.task import Task
 
 
 class Selection(StrEnum):
-    """Whether a task is searched, and why."""
+    """What a task is to this policy, and whether it is searched where nothing else is asked for."""
 
     BAND = "band"
     """Searched: solved by some samples, not by all."""
@@ -27,9 +29,9 @@ class Selection(StrEnum):
     SOLVED = "solved"
     """Not searched: solved by all."""
     NO_GOLD = "no_gold"
-    """Not searched: nobody knows what is right."""
+    """Never searched: nobody knows what is right."""
     NO_ROOM = "no_room"
-    """Not searched: the prompt leaves no room for an answer in the context."""
+    """Never searched: the prompt leaves no room for an answer in the context."""
 
     @property
     def searched(self) -> bool:
@@ -51,6 +53,13 @@ class Deficiency:
     mean_reward: float
     """In [0, 1]."""
     selection: Selection
+    tools: tuple[str, ...] = ()
+    """Names of the tools that are rightly called, each once; empty where the right answer is prose."""
+    perplexity: float | None = None
+    """exp(-mean log p) over the ids of the gold as the policy would write it, ≥ 1; None where it was not
+    scored, cannot be, or is not written."""
+    partings: tuple[Parting, ...] = ()
+    """One for each wrong sample; none where no right answer is known."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +70,9 @@ class Deficiency:
             "errors": dict(self.errors),
             "mean_reward": self.mean_reward,
             "selection": self.selection,
+            "tools": list(self.tools),
+            "perplexity": self.perplexity,
+            "partings": [parting.to_json() for parting in self.partings],
         }
 
     @classmethod
@@ -73,15 +85,23 @@ class Deficiency:
             errors=row["errors"],
             mean_reward=row["mean_reward"],
             selection=Selection(row["selection"]),
+            tools=tuple(row["tools"]),
+            perplexity=row["perplexity"],
+            partings=tuple(map(Parting.from_json, row["partings"])),
         )
 
 
 def unsampled(task: Task, selection: Selection) -> Deficiency:
     """The row of a task that could not be sampled or judged."""
-    return Deficiency(task.id, task.category, 0, 0, {}, 0.0, selection)
+    return Deficiency(task.id, task.category, 0, 0, {}, 0.0, selection, called(task))
 
 
-def diagnose(task: Task, samples: Sequence[Sample]) -> Deficiency:
+def called(task: Task) -> tuple[str, ...]:
+    """Names of the tools the gold calls, each once."""
+    return tuple(dict.fromkeys(call.name for call in task.gold.calls)) if task.gold else ()
+
+
+def diagnose(task: Task, samples: Sequence[Sample], partings: Sequence[Parting] = ()) -> Deficiency:
     """Count one task's verdicts and decide whether to search it. `samples` is not empty."""
     verdicts = [sample.outcome.verdict for sample in samples]
     passes = sum(verdict.correct for verdict in verdicts)
@@ -94,6 +114,8 @@ def diagnose(task: Task, samples: Sequence[Sample]) -> Deficiency:
         errors=dict(sorted(errors.items())),
         mean_reward=round(sum(sample.outcome.reward for sample in samples) / len(samples), 6),
         selection=select(passes, len(samples)),
+        tools=called(task),
+        partings=tuple(partings),
     )
 
 

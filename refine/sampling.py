@@ -1,19 +1,34 @@
-"""The first stage of a collection: k answers to every task, judged."""
+"""The first stage of a collection: k answers to every task, judged; where asked for, the gold scored.
+
+The gold is scored as the policy would write it (`strop.refine.golden`): exp(-mean log p) of its ids after the
+prompt, what iTool (arXiv 2501.09766) calls a sample's perplexity.
+"""
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from rich.console import Console
 
 from strop.agent.engines.base import Sampling
+from strop.agent.loading import known_by
 from strop.agent.policy import Policy
 from strop.refine.crowd import each
 from strop.refine.deficiency import Selection, diagnose, unsampled
-from strop.refine.sample import sample_of
+from strop.refine.golden import gold_answer
+from strop.refine.pairs import GoldAnswer
+from strop.refine.partings import Parting, Written, partings
+from strop.refine.sample import DIGITS, Sample, sample_of
 from strop.refine.store import CollectionDir, Diagnosis, diagnosis_row
-from strop.tools.errors import TooLongError, UsageError
+from strop.tools.errors import EndpointError, TooLongError, UsageError
 from strop.tools.task import Task
+
+LARGEST_EXPONENT = 700.0
+"""Keeps a perplexity finite where the engine calls an id impossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +44,45 @@ class SampleConfig:
     seed: int = 0
 
 
+def sampled_by(policy: Policy, config: SampleConfig) -> dict[str, Any]:
+    """What samples depend on, as a collection's settings name it."""
+    model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
+    return {**model, **known_by(policy), **asdict(config)}
+
+
 async def sample_all(
-    tasks: Sequence[Task], policy: Policy, config: SampleConfig, store: CollectionDir, concurrency: int
+    tasks: Sequence[Task],
+    policy: Policy,
+    config: SampleConfig,
+    store: CollectionDir,
+    concurrency: int,
+    *,
+    score_gold: bool = False,
 ) -> dict[str, Diagnosis]:
     """Every task's diagnosis by its id, those of earlier starts included; `concurrency` tasks in flight.
 
-    Raises UsageError for a task that cannot be asked, EngineError where the engine fails.
+    With `score_gold` the golds are scored, too, those of tasks sampled earlier included. Raises UsageError
+    for a task that cannot be asked, EngineError where the engine fails.
     """
     with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
         known = store.diagnoses(tasks)
+        sampled = set(known)
 
         async def one(task: Task) -> None:
-            known[task.id] = await _diagnose(task, policy, config)
-            log.write(diagnosis_row(task, known[task.id]))
+            diagnosis = known.get(task.id) or await _diagnose(task, policy, config)
+            known[task.id] = await _scored(task, policy, diagnosis) if score_gold else diagnosis
+            if task.id not in sampled or known[task.id] != diagnosis:
+                log.write(diagnosis_row(task, known[task.id]))
 
-        missing = [task for task in tasks if task.id not in known]
+        missing = [task for task in tasks if task.id not in known or (score_gold and _lacks(known[task.id]))]
         await each("finding deficiencies", missing, one, concurrency, len(tasks))
+    if any(task.id in sampled for task in missing):
+        store.keep_last_rows()
     return known
+
+
+def _lacks(diagnosis: Diagnosis) -> bool:
+    return bool(diagnosis.samples) and diagnosis.deficiency.perplexity is None
 
 
 async def _diagnose(task: Task, policy: Policy, config: SampleConfig) -> Diagnosis:
@@ -67,4 +104,50 @@ async def _diagnose(task: Task, policy: Policy, config: SampleConfig) -> Diagnos
     except UsageError as error:
         raise UsageError(f"task {task.id!r} cannot be asked: {error}") from error
     samples = tuple(sample_of(task, draft) for draft in drafts)
-    return Diagnosis(diagnose(task, samples), samples)
+    return Diagnosis(diagnose(task, samples, _partings(task, policy, samples)), samples)
+
+
+def _partings(task: Task, policy: Policy, samples: Sequence[Sample]) -> tuple[Parting, ...]:
+    """Where the wrong samples part from the gold and the right ones."""
+    gold = _gold(task, policy)
+    right = [Written(one.ids, one.outcome.text) for one in samples if one.outcome.verdict.correct]
+    right += [Written(gold.ids, gold.outcome.text)] if gold else []
+    wrong = [
+        (index, Written(one.ids, one.outcome.text))
+        for index, one in enumerate(samples)
+        if not one.outcome.verdict.correct
+    ]
+    return partings(wrong, right, policy.template.call_format)
+
+
+def _gold(task: Task, policy: Policy) -> GoldAnswer | None:
+    """None, too, where the policy's call format cannot write the gold."""
+    try:
+        return gold_answer(task, policy.template)
+    except UsageError:
+        return None
+
+
+async def _scored(task: Task, policy: Policy, diagnosis: Diagnosis) -> Diagnosis:
+    """The diagnosis with its gold's perplexity, where there is a gold and the engine can tell."""
+    gold = _gold(task, policy) if diagnosis.samples else None
+    if gold is None:
+        return diagnosis
+    try:
+        logprobs = await policy.engine.score(policy.prompt_ids(task), gold.ids, adapter=policy.adapter)
+    except TooLongError:
+        return diagnosis
+    except EndpointError as error:
+        if error.unreachable:
+            raise
+        # Many servers generate and cannot score; what was sampled is worth as much without.
+        text = f"task {task.id!r}: its gold cannot be scored: {error}"
+        Console(stderr=True).print(text, markup=False, soft_wrap=True)
+        return diagnosis
+    return replace(diagnosis, deficiency=replace(diagnosis.deficiency, perplexity=perplexity(logprobs)))
+
+
+def perplexity(logprobs: Sequence[float]) -> float:
+    """exp(-mean) of log-probabilities, of which there is at least one."""
+    mean = sum(logprobs) / len(logprobs)
+    return round(math.exp(min(LARGEST_EXPONENT, -mean)), DIGITS)

@@ -1,7 +1,8 @@
 """The directory of a collection: what is in it, and going on with it after a kill.
 
 DIR/settings.json        what the collection was made with; a second start with others is refused
-DIR/deficiencies.jsonl   a row a task: its k samples, judged, and whether it is searched
+DIR/deficiencies.jsonl   a row a task: its k samples, judged; of two rows of a task the last counts
+DIR/selection.json       which of them are searched, and why (`strop.refine.selection`)
 DIR/trees/ID.json.gz     a finished tree each
 DIR/trees/index.jsonl    a line for every one of them; see `strop.refine.tree_index`
 DIR/pairs.jsonl          the accepted pairs, ordered by task id
@@ -24,7 +25,16 @@ from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
 from strop.refine.tree_index import SUFFIX, TreeEntry, load_tree, refresh
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import JsonlWriter, has_rows, json_text, read_json, read_jsonl, write_bytes, write_json
+from strop.tools.files import (
+    JsonlWriter,
+    has_rows,
+    json_text,
+    read_json,
+    read_jsonl,
+    write_bytes,
+    write_json,
+    write_jsonl,
+)
 from strop.tools.task import Task, digest
 
 LONGEST_NAME = 120
@@ -49,21 +59,28 @@ class CollectionDir:
         self.pairs = path / "pairs.jsonl"
         self.summary = path / "summary.json"
         self._written: dict[str, TreeEntry] = {}
+        self.selection = path / "selection.json"
 
-    def claim(self, settings: Mapping[str, Any]) -> None:
-        """Note what this collection is made with. Raises UsageError where it has rows made otherwise."""
+    def claim(self, settings: Mapping[str, Any], search: Mapping[str, Any] | None = None) -> None:
+        """Note what this collection's samples (and trees: `search`) are made with.
+
+        Who only samples claims without `search`: a directory begun so can be searched later, with any.
+        Raises UsageError where it has rows made otherwise.
+        """
         file = self.path / "settings.json"
-        settings = json.loads(json.dumps(settings))
-        if not (file.exists() and has_rows(self.path / "deficiencies.jsonl")):
-            write_json(file, settings)
-            return
-        known = read_json(file)
-        if known != settings:
-            changed = [key for key in sorted({*known, *settings}) if known.get(key) != settings.get(key)]
+        wanted = json.loads(json.dumps({**settings, "search": search}))
+        known = read_json(file) if file.exists() and has_rows(self.path / "deficiencies.jsonl") else wanted
+        if wanted["search"] is None:
+            wanted["search"] = known.get("search")
+        elif known.get("search") is None:
+            known["search"] = wanted["search"]
+        if known != wanted:
+            changed = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
             raise UsageError(
                 f"{self.path} holds a collection made with other settings ({', '.join(changed)} differ): "
                 "take another directory, or delete this one to begin again"
             )
+        write_json(file, wanted)
 
     def model(self) -> str:
         """Name of the model the collection was made with.
@@ -100,6 +117,11 @@ class CollectionDir:
             found[row["task_id"]] = _read_diagnosis(row, file, line)
         return found
 
+    def keep_last_rows(self) -> None:
+        """Of several rows of one task in deficiencies.jsonl, the last, in the first one's place."""
+        file = self.path / "deficiencies.jsonl"
+        write_jsonl(file, {row.get("task_id"): row for _, row in read_jsonl(file)[0]}.values())
+
     def diagnosis_log(self) -> JsonlWriter:
         """Where new rows go."""
         return JsonlWriter(self.path / "deficiencies.jsonl")
@@ -126,6 +148,15 @@ class CollectionDir:
     def index_trees(self) -> dict[str, TreeEntry]:
         """Bring trees/index.jsonl up to date; its lines by file name. Raises DataError, RunError."""
         return {entry.file: entry for entry in refresh(self.trees, self._written)}
+
+
+def selected_ids(collection: Path) -> set[str]:
+    """Ids of the tasks that a finished collection selected. Raises DataError."""
+    file = collection / "selection.json"
+    try:
+        return set(read_json(file)["tasks"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"not a collection's selection ({error!r})", path=file) from error
 
 
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:

@@ -155,6 +155,9 @@ class RoundConfig(Table):
     """Adapter to start from."""
     rounds: Annotated[int, Field(ge=1)] = 1
     """How many rounds; a refused round ends the run."""
+    while_selection_grows: bool = False
+    """Whether a round ends the run, too, that selects no task which earlier rounds had not (ToolACE-R). For
+    selections that tasks come into as the policy gets better, such as ``select = ["band:solvable"]``."""
     seed: int = 0
     """Of the synthesised tasks and the split; ``collect.seed`` and ``train.seed`` are their own."""
     engine: EngineTable = EngineTable()

@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.bench import run_bench
+from strop.agent.embedding import Embedder
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
@@ -30,6 +31,8 @@ from strop.agent.rows import read_answers
 from strop.refine.audit import Thresholds, audit_file
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect
+from strop.refine.selection import grew
+from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
 from strop.tools.errors import RunError
@@ -52,6 +55,13 @@ NOTHING_TO_LEARN: Mapping[str, Any] = {
     "that nothing was trained",
 }
 """The row of ``decision.json`` where a round ends for want of pairs."""
+
+
+SELECTION_STOPPED: Mapping[str, Any] = {
+    "accepted": False,
+    "reason": "refused: no task was selected that earlier rounds had not, so that nothing was trained",
+}
+"""Likewise where a round ends because its selection does not grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +114,11 @@ class Rounds:
         folder = self._folder(number)
         await self._evaluate(number, "before", policy, suite, held_out)
         pairs, key = await self._collect(number, policy, train_on)
-        if not pairs.stat().st_size:
+        ended = SELECTION_STOPPED if self.stopped_growing(number) else NOTHING_TO_LEARN
+        if ended is SELECTION_STOPPED or not pairs.stat().st_size:
             self._run.forget(f"{number}.train", folder / "train")
             self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
-            self._decided(number, NOTHING_TO_LEARN)
+            self._decided(number, ended)
             return None
         trained = await self._train(number, policy, pairs, key, train_on)
         await self._evaluate(number, "after", trained, suite, held_out)
@@ -193,8 +204,16 @@ class Rounds:
         if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs"):
             with self._run.stage(stage, key, folder, kept_by=sampled):
                 loaded = await self._bench.policy(policy.adapter)
-                await collect(tasks, loaded.policy, settings, folder)
+                await collect(tasks, loaded.policy, settings, folder, Embedder(loaded.checkpoint))
         return folder / "pairs.jsonl", key
+
+    def stopped_growing(self, number: int) -> bool:
+        """Whether round `number` selected nothing that earlier rounds had not, where that ends the run."""
+        if number == 1 or not self._config.while_selection_grows:
+            return False
+        folders = (self._folder(one) / "collect" for one in range(1, number + 1))
+        *earlier, now = (selected_ids(folder) for folder in folders)
+        return not grew(set().union(*earlier), now)
 
     async def _train(
         self, number: int, policy: Accepted, pairs: Path, collected: str, tasks: Sequence[Task]

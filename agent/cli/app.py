@@ -18,6 +18,7 @@ from strop.agent.cli import (
     calibrate,
     collect,
     data,
+    deficiencies,
     doctor,
     models,
     pairs,
@@ -39,6 +40,7 @@ app.command()(serve.serve)
 app.add_typer(bench.app, name="bench")
 app.command()(calibrate.calibrate)
 app.add_typer(data.app, name="data")
+app.command()(deficiencies.deficiencies)
 app.command()(collect.collect)
 app.add_typer(pairs.app, name="pairs")
 app.add_typer(train.app, name="train")

@@ -43,3 +43,12 @@ EngineFlags: TypeAlias = Annotated[
         help="Passed on to vLLM, e.g. tensor_parallel_size=2; may be repeated.",
     ),
 ]
+SelectOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="STRATEGY",
+        help="Which tasks: band, band:solvable, perplexity:SHARE, quota:ERROR=N,…, diverse:N, random:N; "
+        "repeated, each keeps some of what the one before kept. Default: band.",
+    ),
+]

@@ -32,6 +32,9 @@ def test_examples_are_valid(path: Path) -> None:
         ("[tasks]\nsynthesise = 20\nheld_out = 20\n", "exceed"),
         ("[tasks]\nsynthesise = 50\n[train]\nlearning_rate = -1\n", "learning_rate must be above 0"),
         ("[tasks\n", "not TOML"),
+        ("[tasks]\nsynthesise = 50\n[collect]\nselect = ['bnad']\n", "unknown selection 'bnad'"),
+        ("[tasks]\nsynthesise = 50\n[collect]\nselect = []\n", "select is empty"),
+        ("[tasks]\nsynthesise = 50\n[collect]\nselect = 'band'\n", "collect.*select"),
         ("rounds = 0\n[tasks]\nsynthesise = 50\n", "rounds"),
     ],
 )
@@ -45,3 +48,9 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[tasks]\nfile = 'tasks.jsonl'\n")
     assert read_config(path).tasks.file == tmp_path / "tasks.jsonl"
+
+
+def test_a_selection_is_a_list_of_strategies(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[tasks]\nsynthesise = 50\n[collect]\nselect = ["band:solvable", "random:9"]\n')
+    assert read_config(path).collect.select == ("band:solvable", "random:9")

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from strop.agent.paired import Comparison, compare
 from strop.tools.errors import RunError
-from strop.tools.files import write_jsonl
+from strop.tools.files import write_json, write_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.task import Task
 from strop.training.config import AcceptTable, CheckTable, RoundConfig, TasksTable
-from strop.training.round import decide, refuse_unsound, split
+from strop.training.round import Rounds, decide, refuse_unsound, split
+from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 
 
@@ -89,3 +91,26 @@ def test_pairs_that_are_not_sound_stop_the_stage_with_the_reason(tmp_path: Path)
     short = config.model_copy(update={"train": replace(config.train, max_length=2)})
     with pytest.raises(RunError, match="length: 6 of 6 rows"):
         refuse_unsound(tmp_path / "sound", short, tasks)
+
+
+@pytest.mark.parametrize(
+    ("selections", "stopped"),
+    [
+        ([["a"]], False),
+        ([["a"], ["a", "b"]], False),
+        ([["a", "b"], ["a"]], True),
+        ([["a"], ["b"], ["a"]], True),
+        ([["a"], ["b"], ["c"]], False),
+    ],
+)
+def test_a_selection_stops_growing_where_nothing_in_it_is_new(
+    selections: list[list[str]], stopped: bool, tmp_path: Path
+) -> None:
+    for number, ids in enumerate(selections, start=1):
+        tasks = {task_id: ["so"] for task_id in ids}
+        write_json(tmp_path / f"rounds/{number}/collect/selection.json", {"steps": [], "tasks": tasks})
+    with RunDirectory(tmp_path, resume=False) as run:
+        for wanted in (True, False):
+            config = RoundConfig(tasks=TasksTable(synthesise=50), while_selection_grows=wanted)
+            rounds = Rounds(config, run, Console())
+            assert rounds.stopped_growing(len(selections)) is (stopped and wanted)

@@ -1,6 +1,6 @@
 """Tasks in, preference pairs out: sample, search, pair; see `strop.refine.store` for the files.
 
-All tasks of a stage run concurrently over one engine. A kill loses the samples and trees in flight and
+All tasks of a stage run concurrently over one engine, or over those of many workers (`strop.refine.executor`). A kill loses the samples and trees in flight and
 nothing else. With an engine that honours seeds, equal arguments give equal bytes in pairs.jsonl, interrupted
 or not: every task has its own random numbers, and pairs are ordered by task, not by who finished first.
 """
@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.chat import Template
-from strop.agent.loading import known_by
 from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Deficiency, summarise
+from strop.refine.executor import Executor, Here
 from strop.refine.forest import search_all
 from strop.refine.gate import GateConfig, GateReport, gate
 from strop.refine.golden import gold_answer
@@ -50,7 +50,7 @@ class CollectConfig:
     """When the gold answer may be the chosen one."""
     gate: GateConfig = field(default_factory=GateConfig)
     concurrency: int = 8
-    """Tasks in flight at once; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
+    """Tasks in flight at once over one engine; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
 
     def __post_init__(self) -> None:
         bounds = (
@@ -105,27 +105,34 @@ class CollectSummary:
 
 
 async def collect(tasks: Sequence[Task], policy: Policy, config: CollectConfig, out: Path) -> CollectSummary:
+    """`collect_with` one policy in this process."""
+    return await collect_with(Here(policy, config.concurrency), tasks, config, out)
+
+
+async def collect_with(
+    executor: Executor, tasks: Sequence[Task], config: CollectConfig, out: Path
+) -> CollectSummary:
     """Sample, search, pair; writes DIR and returns what summary.json says.
+
+    What is written depends on the executor's policy and not on who carries it out: what was begun in one
+    process can be gone on with by many.
 
     Going on after an interruption is calling it again. Raises UsageError where DIR was begun with other
     settings or tasks, EngineError where the engine fails, RunError where the disk refuses.
     """
     with held(out / ".lock", f"a collection in {out}"):
-        return await _collect(tasks, policy, config, CollectionDir(out))
+        return await _collect(tasks, executor, config, CollectionDir(out))
 
 
 async def _collect(
-    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir
+    tasks: Sequence[Task], executor: Executor, config: CollectConfig, store: CollectionDir
 ) -> CollectSummary:
     started = time.monotonic()
-    model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
-    store.claim({**model, **known_by(policy), **config.sampled_with()})
-    diagnoses = await sample_all(tasks, policy, config.sampling, store, config.concurrency)
+    store.claim({**executor.identity, **config.sampled_with()})
+    diagnoses = await sample_all(tasks, executor, config.sampling, store)
     searched = [task for task in tasks if diagnoses[task.id].deficiency.selection.searched]
-    await search_all(
-        searched, policy, config.search, store, diagnoses, seed=config.seed, concurrency=config.concurrency
-    )
-    pairs, report, tree_tokens = _pair_all(searched, policy.template, config, store)
+    await search_all(searched, executor, config.search, store, diagnoses, seed=config.seed)
+    pairs, report, tree_tokens = _pair_all(searched, executor.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
     rows = [diagnoses[task.id] for task in tasks]
     sampled = sum(len(s.ids) for row in rows if not row.deficiency.selection.searched for s in row.samples)

@@ -10,6 +10,7 @@ from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
 from strop.refine.crowd import each
 from strop.refine.deficiency import Selection, diagnose, unsampled
+from strop.refine.executor import Executor
 from strop.refine.sample import sample_of
 from strop.refine.store import CollectionDir, Diagnosis, diagnosis_row
 from strop.tools.errors import TooLongError, UsageError
@@ -29,22 +30,34 @@ class SampleConfig:
     seed: int = 0
 
 
-async def sample_all(
-    tasks: Sequence[Task], policy: Policy, config: SampleConfig, store: CollectionDir, concurrency: int
-) -> dict[str, Diagnosis]:
-    """Every task's diagnosis by its id, those of earlier starts included; `concurrency` tasks in flight.
+@dataclass(frozen=True, slots=True)
+class SampleJob:
+    """One task's samples."""
 
-    Raises UsageError for a task that cannot be asked, EngineError where the engine fails.
+    task: Task
+    config: SampleConfig
+
+    async def run(self, policy: Policy) -> Diagnosis:
+        """Sample the task k times and judge the answers. Raises UsageError, EngineError."""
+        return await _diagnose(self.task, policy, self.config)
+
+
+async def sample_all(
+    tasks: Sequence[Task], executor: Executor, config: SampleConfig, store: CollectionDir
+) -> dict[str, Diagnosis]:
+    """Every task's diagnosis by its id, those of earlier starts included; `executor.slots` tasks in flight.
+
+    Raises UsageError for a task that cannot be asked, EngineError where the engine fails, RunError.
     """
     with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
         known = store.diagnoses(tasks)
 
         async def one(task: Task) -> None:
-            known[task.id] = await _diagnose(task, policy, config)
+            known[task.id] = await executor.run(SampleJob(task, config))
             log.write(diagnosis_row(task, known[task.id]))
 
         missing = [task for task in tasks if task.id not in known]
-        await each("finding deficiencies", missing, one, concurrency, len(tasks))
+        await each("finding deficiencies", missing, one, executor.slots, len(tasks))
     return known
 
 

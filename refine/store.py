@@ -96,10 +96,9 @@ class CollectionDir:
             name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
         return self.path / "trees" / f"{name}.json.gz"
 
-    def write_tree(self, tree: SearchTree) -> None:
-        """All or nothing, and the same bytes for the same tree."""
-        text = json_text(tree.to_json())
-        write_bytes(self.tree_file(tree.task_id), gzip.compress(text.encode(), mtime=0))
+    def write_tree(self, task_id: str, tree: bytes) -> None:
+        """`tree_bytes` of a task's tree, all or nothing."""
+        write_bytes(self.tree_file(task_id), tree)
 
     def read_tree(self, task_id: str) -> SearchTree:
         """Raises DataError where the file is missing or no tree."""
@@ -108,6 +107,11 @@ class CollectionDir:
             return SearchTree.from_json(json.loads(gzip.decompress(file.read_bytes())))
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
             raise DataError(f"not a search tree ({error}): delete it to search again", path=file) from error
+
+
+def tree_bytes(tree: SearchTree) -> bytes:
+    """A tree's file: the same bytes for the same tree."""
+    return gzip.compress(json_text(tree.to_json()).encode(), mtime=0)
 
 
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:

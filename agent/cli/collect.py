@@ -17,6 +17,8 @@ from strop.agent.cli.options import (
     SeedOption,
 )
 
+_RAY = "Many machines"
+
 
 def collect(
     tasks: Annotated[Path, typer.Option("--tasks", metavar="FILE.jsonl", help="Tasks with gold calls.")],
@@ -39,15 +41,42 @@ def collect(
     engine: EngineOption = "auto",
     max_model_len: ContextOption = 4096,
     engine_arg: EngineFlags = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Tasks in flight over one engine.")
+    ] = 8,
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            metavar="local|ray",
+            help="One engine in this process, or --workers engines on Ray.",
+            rich_help_panel=_RAY,
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Engines on Ray; default 2.", rich_help_panel=_RAY)
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(min=0, help="Default: what the engine's arguments spread over.", rich_help_panel=_RAY),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A running cluster; default: $RAY_ADDRESS, or one on this machine for this command.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
 ) -> None:
     """Sample every task, search those the policy can learn from, write the pairs that pass the gate."""
     import asyncio
 
     from strop.agent.cli.parsing import engine_args, read_tasks_aloud
-    from strop.agent.loading import PolicySource, load_policy
-    from strop.refine.collect import CollectConfig, CollectSummary
-    from strop.refine.collect import collect as run_collect
+    from strop.agent.loading import PolicySource
+    from strop.refine.collect import CollectConfig, CollectSummary, collect_with
     from strop.refine.pairs import GoldUse
+    from strop.refine.placement import Placement, executor_for
     from strop.refine.search import SearchConfig
     from strop.tools.errors import UsageError
 
@@ -59,13 +88,15 @@ def collect(
         seed=seed,
         gold=GoldUse(gold),
         search=SearchConfig(simulations=simulations, width=width, temperature=temperature),
+        concurrency=concurrency,
     )
+    placement = Placement(executor, workers, gpus_per_worker, ray_address)
     read = read_tasks_aloud(tasks)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
 
     async def run() -> CollectSummary:
-        async with load_policy(source) as loaded:
-            return await run_collect(read, loaded.policy, config, out)
+        async with executor_for(source, placement, config.concurrency) as runs:
+            return await collect_with(runs, read, config, out)
 
     summary = asyncio.run(run())
     refused = ", ".join(f"{count} {reason}" for reason, count in summary.refused.items()) or "none"

@@ -1,8 +1,9 @@
 """Tasks in, preference pairs out: sample, search, pair; see `strop.refine.store` for the files.
 
-All tasks of a stage run concurrently over one engine, or over those of many workers (`strop.refine.executor`). A kill loses the samples and trees in flight and
-nothing else. With an engine that honours seeds, equal arguments give equal bytes in pairs.jsonl, interrupted
-or not: every task has its own random numbers, and pairs are ordered by task, not by who finished first.
+All tasks of a stage run concurrently over one engine, or over those of many workers (`strop.refine.crew`).
+A kill loses the samples and trees in flight and nothing else. With an engine that honours seeds, equal
+arguments give equal bytes in pairs.jsonl, interrupted or not: every task has its own random numbers, and pairs
+are ordered by task, not by who finished first.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class CollectConfig:
     """When the gold answer may be the chosen one."""
     gate: GateConfig = field(default_factory=GateConfig)
     concurrency: int = 8
-    """Tasks in flight at once over one engine; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
+    """Tasks in flight over one engine; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
 
     def __post_init__(self) -> None:
         bounds = (

@@ -4,11 +4,11 @@ Jobs are streamed. A worker has at most `each` of them at once, which keeps its 
 goes to whoever has fewest: a fast worker gets more of them. The work begins when the first worker is there;
 others join when they are.
 
-A failure that a worker reports (EngineError, UsageError) is the job's failure, as in one process. A worker that
-dies, or whose engine did (EngineDeadError), reports nothing: its jobs are given to others and another worker is
-hired in its place, up to `MOST_STARTS` times without a job done in between. A job that was with
-`MOST_DEATHS` workers when they died stops the run with its task's name; the last of them had nothing else to do,
-so that those who were only near are not blamed.
+A failure that a worker reports (EngineError, UsageError) is the job's failure, as in one process. Where a
+worker dies, or its engine (EngineDeadError), its jobs are given to others and another worker is hired in its
+place, up to `MOST_STARTS` times without a job done in between. A job that was with `MOST_DEATHS` workers when
+they died stops the run with its task's name; the last of them had nothing else to do, so that those who were
+only near are not blamed.
 
 Not covered: workers that hang, and jobs that were begun by a driver that died (they are done again).
 Nothing here knows of Ray: see `strop.refine.ray_workers`.
@@ -104,8 +104,8 @@ class Crew:
         say: Callable[[str], None] = lambda _: None,
         pause: float = PAUSE_SECONDS,
     ):
-        """`hire` makes a worker that is still to be started; `each` is how many jobs one has at once; `say` is
-        told of arrivals and deaths; `pause` is in seconds."""
+        """`hire` makes a worker that is still to be started; `each` is how many jobs one has at once; `say`
+        is told of arrivals and deaths; `pause` is in seconds."""
         self.slots = workers * each
         self.identity: dict[str, Any] = {}
         self.template: Template
@@ -155,8 +155,8 @@ class Crew:
                     hand.place.failures = 0
                     return result
         raise RunError(
-            f"task {job.task.id!r}: {MOST_DEATHS} workers died over it, the last with nothing else to do ({why}); "
-            "what is finished is kept: take the task out and start again"
+            f"task {job.task.id!r}: {MOST_DEATHS} workers died over it, the last with nothing else to do "
+            f"({why}); what is finished is kept: take the task out and start again"
         )
 
     @asynccontextmanager
@@ -194,17 +194,17 @@ class Crew:
             if self._over is not None:
                 seat.hand.set_exception(self._over)
                 continue
-            hand = self._least_busy(self._each if not seat.alone else self._each + 1)
-            if hand is None:
+            able = self._least_busy(self._each if not seat.alone else self._each + 1)
+            if able is None:
                 later.append(seat)
                 if not seat.alone:
                     break
             elif seat.alone:
-                hand.promised = seat
-                self._keep_promise(hand)
+                able.promised = seat
+                self._keep_promise(able)
             else:
-                hand.busy += 1
-                seat.hand.set_result(hand)
+                able.busy += 1
+                seat.hand.set_result(able)
         self._seats.extendleft(reversed(later))
 
     def _keep_promise(self, hand: _Hand) -> None:
@@ -266,7 +266,8 @@ class Crew:
             if not self.identity:  # nobody was faster
                 self.identity, self.template = identity, template
         if identity != self.identity:
-            keys = sorted(key for key in identity | self.identity if identity.get(key) != self.identity.get(key))
+            known = self.identity
+            keys = sorted(key for key in identity | known if identity.get(key) != known.get(key))
             raise RunError(f"its policy is not that of the first ({', '.join(keys)} differ)")
         self._hands.append(_Hand(place, worker))
         self._say(f"worker {place.number} is ready ({len(self._hands)} of {len(self._places)})")
@@ -277,8 +278,8 @@ class Crew:
         self._say(f"worker {place.number} is not started again: lost {place.failures} times in a row")
         if len(self._empty) == len(self._places):
             raise RunError(
-                f"all workers are gone ({len(self._places)}), each lost {MOST_STARTS} times in a row, the last time "
-                f"because: {place.why}; what is finished is kept: see the workers' logs, and start again"
+                f"all workers are gone ({len(self._places)}), each lost {MOST_STARTS} times in a row; "
+                f"the last: {place.why}; what is finished is kept: see the workers' logs, and start again"
             )
 
     def _arrived(self, task: asyncio.Task[None]) -> None:

@@ -1,8 +1,8 @@
 """Who carries out a collection's work: jobs, and what runs them.
 
 A job is all that one task needs, and nothing of where it is done: it can be pickled, it gets a policy when it
-is run, and what it returns depends on nothing but its fields and that policy. So it may be run here, on another
-machine, or again after a machine was lost, and a collection's files are the same.
+is run, and what it returns depends on nothing but its fields and that policy. So it may be run here, on
+another machine, or again after a machine was lost, and a collection's files are the same.
 """
 
 from __future__ import annotations

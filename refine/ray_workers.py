@@ -1,8 +1,8 @@
 """A collection's workers on Ray: an actor each, with an engine of its own; see `strop.refine.crew`.
 
 Jobs, results and the first worker's template travel by Ray; files are written by the process that started the
-collection, and by nobody else. Every node needs this Strop and the model, under the same name or path. The actors end with that process,
-however it ends.
+collection, and by nobody else. Every node needs this Strop and the model, under the same name or path. The
+actors end with that process, however it ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from strop.agent.chat import Template
 from strop.agent.loading import PolicySource, load_policy
 from strop.agent.policy import Policy
 from strop.refine.crew import Crew, WorkerDiedError
-from strop.refine.executor import Job, Result, identity_of
+from strop.refine.executor import Executor, Here, Job, Result, identity_of
 from strop.tools.bounds import require
 from strop.tools.errors import RunError, StropError, UsageError
 
@@ -38,8 +38,10 @@ class RayPlan:
     """≥ 1."""
     each: int = 8
     """Tasks in flight at once in every worker; ≥ 1."""
-    gpus: float = 0.0
-    """Of each worker; ≥ 0, parts of one allowed."""
+    gpus: float | None = None
+    """Of each worker; ≥ 0, parts of one allowed. None: `spread` where the cluster has GPUs, else 0."""
+    spread: int = 1
+    """GPUs that a worker's engine spreads over where there are any."""
     cpus: float = 1.0
     """Of each worker, as Ray counts them; ≥ 0."""
     address: str | None = None
@@ -49,7 +51,7 @@ class RayPlan:
         bounds = (
             ("workers", self.workers >= 1, "at least 1"),
             ("each", self.each >= 1, "at least 1"),
-            ("gpus", self.gpus >= 0, "0 or more"),
+            ("gpus", self.gpus is None or self.gpus >= 0, "0 or more"),
             ("cpus", self.cpus >= 0, "0 or more"),
         )
         require(self, bounds)
@@ -81,13 +83,27 @@ async def ray_crew(
     if ours:
         _connect(ray, plan.address)
     try:
-        _tell_of_room(ray, plan, say)
-        crew = Crew(partial(_hire, ray, open_policy, plan), workers=plan.workers, each=plan.each, say=say)
-        async with crew:
+        needs = _needs(plan, has_gpus=ray.cluster_resources().get("GPU", 0) > 0)
+        _tell_of_room(needs, plan.workers, ray.cluster_resources(), say)
+        hire = partial(_hire, ray, open_policy, plan, needs)
+        async with Crew(hire, workers=plan.workers, each=plan.each, say=say) as crew:
             yield crew
     finally:
         if ours:
             ray.shutdown()
+
+
+@asynccontextmanager
+async def executor_for(
+    source: PolicySource, plan: RayPlan | None, concurrency: int
+) -> AsyncIterator[Executor]:
+    """`ray_crew` by `plan`; without one, this process with `concurrency` jobs at once."""
+    if plan is not None:
+        async with ray_crew(opener(source), plan) as crew:
+            yield crew
+        return
+    async with load_policy(source) as loaded:
+        yield Here(loaded.policy, concurrency)
 
 
 class Workshop:
@@ -152,10 +168,16 @@ def _reason(error: Exception) -> str:
     return lines[-1].split(" Some common causes", 1)[0] if lines else type(error).__name__
 
 
-def _hire(ray: Any, open_policy: Opener, plan: RayPlan) -> RayWorker:
+def _needs(plan: RayPlan, *, has_gpus: bool) -> dict[str, float]:
+    """What one worker takes, by Ray's names."""
+    gpus = plan.gpus if plan.gpus is not None else plan.spread * has_gpus
+    return {"CPU": plan.cpus, "GPU": gpus}
+
+
+def _hire(ray: Any, open_policy: Opener, plan: RayPlan, needs: Mapping[str, float]) -> RayWorker:
     actor = ray.remote(Workshop).options(
-        num_cpus=plan.cpus,
-        num_gpus=plan.gpus,
+        num_cpus=needs["CPU"],
+        num_gpus=needs["GPU"],
         max_concurrency=plan.each + 1,  # one to spare, for questions
         scheduling_strategy="SPREAD",
     )
@@ -187,10 +209,13 @@ def _connect(ray: Any, address: str | None) -> None:
             signal.signal(signal.SIGTERM, ours)
 
 
-def _tell_of_room(ray: Any, plan: RayPlan, say: Callable[[str], None]) -> None:
+def _tell_of_room(
+    needs: Mapping[str, float], workers: int, has: Mapping[str, float], say: Callable[[str], None]
+) -> None:
     """Workers the cluster has no room for wait until it has; nobody should wonder why."""
-    has = ray.cluster_resources()
-    rooms = [has.get(name, 0) // ask for name, ask in (("CPU", plan.cpus), ("GPU", plan.gpus)) if ask]
-    room = int(min(rooms, default=plan.workers))
-    if room < plan.workers:
-        say(f"the Ray cluster has room for {room} of {plan.workers} workers now; the others wait for it")
+    room = int(min((has.get(name, 0) // need for name, need in needs.items() if need), default=workers))
+    if room < workers:
+        wants = " and ".join(f"{need:g} {name}" for name, need in needs.items() if need)
+        say(
+            f"the Ray cluster has room for {room} of {workers} workers ({wants} each); the others wait for it"
+        )

@@ -76,7 +76,7 @@ def collect(
     from strop.agent.loading import PolicySource
     from strop.refine.collect import CollectConfig, CollectSummary, collect_with
     from strop.refine.pairs import GoldUse
-    from strop.refine.placement import Placement, executor_for
+    from strop.refine.ray_workers import RayPlan, executor_for
     from strop.refine.search import SearchConfig
     from strop.tools.errors import UsageError
 
@@ -90,12 +90,18 @@ def collect(
         search=SearchConfig(simulations=simulations, width=width, temperature=temperature),
         concurrency=concurrency,
     )
-    placement = Placement(executor, workers, gpus_per_worker, ray_address)
+    if executor not in ("local", "ray"):
+        raise UsageError(f"--executor wants local or ray, got {executor!r}")
+    if executor == "local" and (workers, gpus_per_worker, ray_address) != (None, None, None):
+        raise UsageError("--workers, --gpus-per-worker and --ray-address go with --executor ray")
     read = read_tasks_aloud(tasks)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
+    plan = None
+    if executor == "ray":
+        plan = RayPlan(workers or 2, concurrency, gpus_per_worker, source.gpus, address=ray_address)
 
     async def run() -> CollectSummary:
-        async with executor_for(source, placement, config.concurrency) as runs:
+        async with executor_for(source, plan, concurrency) as runs:
             return await collect_with(runs, read, config, out)
 
     summary = asyncio.run(run())

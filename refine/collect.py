@@ -2,8 +2,8 @@
 
 All tasks of a stage run concurrently over one engine, or over those of many workers (`strop.refine.crew`).
 A kill loses the samples and trees in flight and nothing else. With an engine that honours seeds, equal
-arguments give equal bytes in pairs.jsonl, interrupted or not: every task has its own random numbers, and pairs
-are ordered by task, not by who finished first.
+arguments give equal bytes in pairs.jsonl, interrupted or not: every task has its own random numbers, and
+pairs are ordered by task, not by who finished first.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ async def ray_crew(
     where there is no cluster or all workers die, and what loading the policy raises.
     """
     ray = _ray()
-    say = say or Console(stderr=True).print
+    say = say or partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, plan.address)
@@ -165,7 +165,7 @@ class RayWorker:
 def _reason(error: Exception) -> str:
     """Ray's many lines in one; the last says what happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].split(" Some common causes", 1)[0] if lines else type(error).__name__
+    return lines[-1].split(" Some common causes", 1)[0].rstrip(".") if lines else type(error).__name__
 
 
 def _needs(plan: RayPlan, *, has_gpus: bool) -> dict[str, float]:

@@ -110,7 +110,7 @@ def named(count: int) -> list[Name]:
 
 def files(out: Path) -> dict[str, bytes]:
     """What a collection says, whatever the order it was found out in."""
-    found = {f.name: f.read_bytes() for f in (out / "trees").iterdir()}
+    found = {f.name: f.read_bytes() for f in (out / "trees").glob("[!.]*")}
     for name in ("pairs.jsonl", "settings.json"):
         found[name] = (out / name).read_bytes()
     rows = sorted((out / "deficiencies.jsonl").read_bytes().splitlines())

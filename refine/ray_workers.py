@@ -158,7 +158,9 @@ class RayWorker:
             if isinstance(error.cause, StropError):
                 raise error.cause from None
             raise
-        except (gone.RayActorError, gone.ObjectLostError, gone.OutOfMemoryError) as error:
+        except gone.OutOfMemoryError as error:
+            raise WorkerDiedError("killed by Ray, for its node was out of memory") from error
+        except (gone.RayActorError, gone.ObjectLostError) as error:
             raise WorkerDiedError(_reason(error)) from error
 
 

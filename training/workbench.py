@@ -39,8 +39,8 @@ class Workbench:
     async def executor(
         self, adapter: Path | None, plan: RayPlan | None, concurrency: int
     ) -> AsyncIterator[Executor]:
-        """The model with `adapter` for a collection: on Ray by `plan`, and then no engine runs here meanwhile,
-        or else in this process, with `concurrency` tasks at once. Raises what `ray_crew` does."""
+        """The model with `adapter` for a collection: on Ray by `plan`, while no engine runs here, or else in
+        this process, with `concurrency` tasks at once. Raises what `ray_crew` does."""
         if plan is None:
             yield Here((await self.policy(adapter)).policy, concurrency)
             return

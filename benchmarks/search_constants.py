@@ -26,6 +26,7 @@ from strop.agent.engines.base import Sampling
 from strop.agent.loading import PolicySource, load_policy
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Selection
+from strop.refine.executor import Here
 from strop.refine.gate import GateConfig, gate
 from strop.refine.golden import gold_answer
 from strop.refine.pairs import GoldUse, candidates
@@ -118,7 +119,7 @@ async def run(options: Any) -> None:
     async with load_policy(PolicySource(options.model, None, "vllm", 4096, {})) as loaded:
         policy = loaded.policy
         with tempfile.TemporaryDirectory() as folder:
-            known = await sample_all(tasks, policy, SampleConfig(), CollectionDir(Path(folder)), 8)
+            known = await sample_all(tasks, Here(policy, 8), SampleConfig(), CollectionDir(Path(folder)))
         tasks = [task for task in tasks if known[task.id].deficiency.selection.searched][: options.tasks]
         unsolved = sum(known[task.id].deficiency.selection is Selection.UNSOLVED for task in tasks)
         print(f"{len(tasks)} tasks, {unsolved} of them unsolved by their first samples")

@@ -17,7 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from strop.refine.deficiency import Deficiency
@@ -127,19 +127,13 @@ class CollectionDir:
         return JsonlWriter(self.path / "deficiencies.jsonl")
 
     def tree_file(self, task_id: str) -> Path:
-        """Named after the task: readable, and different for different ids."""
-        name = quote(task_id, safe="", errors="surrogatepass")
-        if len(name) > LONGEST_NAME:
-            whole = hashlib.sha256(name.encode()).hexdigest()
-            name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
-        return self.trees / f"{name}{SUFFIX}"
+        """Where the task's tree is, or will be."""
+        return self.trees / tree_name(task_id)
 
-    def write_tree(self, tree: SearchTree) -> None:
-        """All or nothing, and the same bytes for the same tree."""
-        file = self.tree_file(tree.task_id)
-        data = gzip.compress(json_text(tree.to_json()).encode(), mtime=0)
-        write_bytes(file, data)
-        self._written[file.name] = TreeEntry.of(tree, file.name, data)
+    def write_tree(self, tree: TreeFile) -> None:
+        """All or nothing."""
+        write_bytes(self.trees / tree.entry.file, tree.data)
+        self._written[tree.entry.file] = tree.entry
 
     def read_tree(self, task_id: str) -> SearchTree:
         """Raises DataError where the file is missing or no tree."""
@@ -157,6 +151,30 @@ def selected_ids(collection: Path) -> set[str]:
         return set(read_json(file)["tasks"])
     except (KeyError, TypeError) as error:
         raise DataError(f"not a collection's selection ({error!r})", path=file) from error
+
+
+def tree_name(task_id: str) -> str:
+    """A tree's file, named after the task: readable, and different for different ids."""
+    name = quote(task_id, safe="", errors="surrogatepass")
+    if len(name) > LONGEST_NAME:
+        whole = hashlib.sha256(name.encode()).hexdigest()
+        name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
+    return f"{name}{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """A tree as it is stored. Can be pickled, and is a fraction of the tree's size."""
+
+    data: bytes
+    """The same for the same tree."""
+    entry: TreeEntry
+    """Its line of the index."""
+
+    @classmethod
+    def of(cls, tree: SearchTree) -> Self:
+        data = gzip.compress(json_text(tree.to_json()).encode(), mtime=0)
+        return cls(data, TreeEntry.of(tree, tree_name(tree.task_id), data))
 
 
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -71,6 +71,14 @@ class EngineTable(Table):
     """Most ids of prompt and answer together."""
     args: dict[str, Any] = {}
     """Passed on to vLLM as they are."""
+    executor: Literal["local", "ray"] = "local"
+    """What collects pairs: one engine, or `workers` of them on Ray (``$RAY_ADDRESS``, or a local one)."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Engines on Ray; each takes the GPUs it spreads over, where there are any."""
+
+    def generates_with(self) -> dict[str, Any]:
+        """What answers depend on: not who computes them."""
+        return self.model_dump(exclude={"executor", "workers"})
 
 
 class TasksTable(Table):

@@ -30,7 +30,8 @@ from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
 from strop.refine.audit import Thresholds, audit_file
 from strop.refine.choice import answerer_for
-from strop.refine.collect import collect
+from strop.refine.collect import collect_with
+from strop.refine.ray_workers import RayPlan
 from strop.refine.selection import grew
 from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
@@ -94,7 +95,7 @@ class Rounds:
         train_on, held_out = self._tasks()
         suite = load_suite(config.bench.categories, limit=config.bench.limit)
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
-        policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.model_dump()]))
+        policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
         try:
             await self._serve(policy)
             for number in range(1, config.rounds + 1):
@@ -203,9 +204,19 @@ class Rounds:
         sampled = stage_key(stage, [settings.sampled_with(), asked], policy.key)
         if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs"):
             with self._run.stage(stage, key, folder, kept_by=sampled):
-                loaded = await self._bench.policy(policy.adapter)
-                await collect(tasks, loaded.policy, settings, folder, Embedder(loaded.checkpoint))
+                async with self._bench.executor(
+                    policy.adapter, self._plan(), settings.concurrency
+                ) as executor:
+                    embed = Embedder(self._config.model)
+                    await collect_with(executor, tasks, settings, folder, embed)
         return folder / "pairs.jsonl", key
+
+    def _plan(self) -> RayPlan | None:
+        """Who collects; None is the engine that is there."""
+        table = self._config.engine
+        if table.executor == "local":
+            return None
+        return RayPlan(table.workers, self._config.collect.concurrency, spread=self._bench.source.gpus)
 
     def stopped_growing(self, number: int) -> bool:
         """Whether round `number` selected nothing that earlier rounds had not, where that ends the run."""

@@ -11,7 +11,7 @@ import pytest
 
 from strop.refine.collect import CollectConfig, collect
 from strop.refine.search import SearchConfig
-from strop.refine.store import CollectionDir
+from strop.refine.store import CollectionDir, TreeFile
 from strop.refine.tree_index import INDEX, entries, refresh
 from tests.refine.worlds import BOTH, SIMPLE, TASKS, WORLD, policy
 
@@ -61,7 +61,7 @@ def test_whatever_became_of_the_index_the_next_start_repairs_it(tmp_path: Path, 
         case "nonsense":
             index.write_bytes(b'{"task_id": 1}\n[]\n' + lines[1] + lines[1] + b'{"task_id": "gone"}\n')
         case "another tree":  # its line is of a tree that is there no longer
-            store.write_tree(replace(store.read_tree(SIMPLE.id), generated_tokens=7))
+            store.write_tree(TreeFile.of(replace(store.read_tree(SIMPLE.id), generated_tokens=7)))
             assert {e.task_id: e.generated_tokens for e in entries(store.trees)}[SIMPLE.id] == 7
             store.tree_file(SIMPLE.id).unlink()
         case "lies":

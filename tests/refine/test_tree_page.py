@@ -23,7 +23,7 @@ from strop.refine.joints import Joint
 from strop.refine.pairs import GoldUse, candidates
 from strop.refine.sample import Outcome
 from strop.refine.search import SearchConfig
-from strop.refine.store import CollectionDir
+from strop.refine.store import CollectionDir, TreeFile
 from strop.refine.tree import Fragment, SearchTree
 from strop.refine.tree_page import Gallery, gallery, node_rows, trail, write_gallery
 from strop.tools.errors import DataError, UsageError
@@ -193,7 +193,7 @@ def test_a_browser_opens_a_tree_of_five_hundred_nodes(tmp_path: Path) -> None:
         for other in range(25):
             ends = [Fragment((65 + one,), Joint.NAME, -1.0), Fragment((65 + other, END_ID), Joint.END, -1.0)]
             tree.backup(tree.graft(tree.root, ends, right))
-    CollectionDir(tmp_path).write_tree(tree)
+    CollectionDir(tmp_path).write_tree(TreeFile.of(tree))
     (tmp_path / "pairs.jsonl").unlink()
     write_gallery(tmp_path / "trees.html", pages_gallery(tmp_path))
     main = drawn(tmp_path / "trees.html", "")

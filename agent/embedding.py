@@ -7,9 +7,9 @@ anyway. It is loaded beside the engine for as long as it takes, on the CPU; an a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from strop.agent.models import ModelStore
 from strop.tools.errors import ModelError
 from strop.tools.task import Task
 
@@ -26,25 +26,27 @@ def question_of(task: Task) -> str:
 
 
 class Embedder:
-    """Embeds tasks with the model in a checkpoint directory; the same vectors for the same tasks."""
+    """Embeds tasks with a model; the same vectors for the same tasks."""
 
-    def __init__(self, checkpoint: Path):
-        self._checkpoint = checkpoint
+    def __init__(self, model: str):
+        """`model` as `ModelStore.resolve` takes it: nothing is loaded before tasks are to be embedded."""
+        self._model = model
 
     def __call__(self, tasks: Sequence[Task]) -> list[list[float]]:
         """A vector for each task's last user message, as long as the model is wide.
 
-        Raises ModelError where the checkpoint cannot be loaded.
+        Raises ModelError where the model cannot be found or loaded.
         """
+        checkpoint = ModelStore().resolve(self._model).path
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(self._checkpoint))
+            tokenizer = AutoTokenizer.from_pretrained(str(checkpoint))
             # By way of the whole model: without its head, transformers reports the head as unexpected.
-            whole = AutoModelForCausalLM.from_pretrained(str(self._checkpoint), dtype="auto").eval()
+            whole = AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype="auto").eval()
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{self._checkpoint}: cannot be loaded to embed questions: {error}") from error
+            raise ModelError(f"{checkpoint}: cannot be loaded to embed questions: {error}") from error
         encoded = [
             tokenizer(question_of(task), truncation=True, max_length=MOST_IDS)["input_ids"] for task in tasks
         ]

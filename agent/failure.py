@@ -68,7 +68,7 @@ def _failure(row: Row, case: AnyCase | None, tool: _Tools) -> dict[str, Any]:
         "said": _clip(row.get("text") or ""),
         "calls": [_call(call) for call in row.get("calls", ())],
         "turns": [[_step(step) for step in turn] for turn in row.get("turns", ())],
-        "asked": [[_message(message) for message in messages] for messages in _asked(row, case)],
+        "asked": [[shown_message(message) for message in messages] for messages in _asked(row, case)],
         "tools": [tool(one) for one in (task.tools if task else ())],
         "gold": [_clip(line) for line in case.gold_lines()] if case else [],
         "repairs": row.get("repairs", []),
@@ -82,7 +82,8 @@ def _asked(row: Row, case: AnyCase | None) -> Sequence[Sequence[Message]]:
     return [turn.messages for turn in case.turns] if is_episode(case) else [case.task.messages]
 
 
-def _message(message: Message) -> dict[str, str]:
+def shown_message(message: Message) -> dict[str, str]:
+    """Role and text of a message as pages show it, its calls in the text."""
     content = message.get("content")
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
     calls = [call.get("function", call) for call in message.get("tool_calls") or ()]

@@ -6,6 +6,7 @@ The one place that puts a checkpoint, its chat template, its profile, an engine 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -53,6 +54,12 @@ class PolicySource:
     """Base URLs of servers that run the model instead; then `engine` is not started."""
     serving: bool = False
     """Whether the engine is to be started again when it dies, and vLLM to count for ``/metrics``."""
+
+    @property
+    def gpus(self) -> int:
+        """What the engine spreads over, where there are GPUs."""
+        sizes = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+        return math.prod(int(self.engine_args.get(size, 1)) for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Tasks in, preference pairs out: sample, search, pair; see `strop.refine.store` for the files.
 
-All tasks of a stage run concurrently over one engine. A kill loses the samples and trees in flight and
-nothing else. With an engine that honours seeds, equal arguments give equal bytes in pairs.jsonl, interrupted
-or not: every task has its own random numbers, and pairs are ordered by task, not by who finished first.
+All tasks of a stage run concurrently over one engine, or over those of many workers (`strop.refine.crew`).
+A kill loses the samples and trees in flight and nothing else. With an engine that honours seeds, equal
+arguments give equal bytes in pairs.jsonl, interrupted or not: every task has its own random numbers, and
+pairs are ordered by task, not by who finished first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from strop.agent.chat import Template
 from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Deficiency, summarise
+from strop.refine.executor import Executor, Here
 from strop.refine.forest import search_all
 from strop.refine.gate import GateConfig, GateReport, gate
 from strop.refine.golden import gold_answer
@@ -53,7 +55,7 @@ class CollectConfig:
     """When the gold answer may be the chosen one."""
     gate: GateConfig = field(default_factory=GateConfig)
     concurrency: int = 8
-    """Tasks in flight at once; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
+    """Tasks in flight over one engine; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
 
     def __post_init__(self) -> None:
         bounds = (
@@ -105,55 +107,66 @@ class CollectSummary:
 async def collect(
     tasks: Sequence[Task], policy: Policy, config: CollectConfig, out: Path, embed: Embed | None = None
 ) -> CollectSummary:
+    """`collect_with` one policy in this process."""
+    return await collect_with(Here(policy, config.concurrency), tasks, config, out, embed)
+
+
+async def collect_with(
+    executor: Executor, tasks: Sequence[Task], config: CollectConfig, out: Path, embed: Embed | None = None
+) -> CollectSummary:
     """Sample, select, search, pair; writes DIR and returns what summary.json says.
 
-    `embed` makes vectors of tasks where the selection needs them (``diverse``). Going on after an
-    interruption, or from a directory of `strop.refine.survey`, is calling it. Raises UsageError where DIR
-    was begun with other settings or tasks, EngineError where the engine fails, RunError where the disk
-    refuses.
+    What is written depends on the executor's policy and not on who carries it out: what was begun in one
+    process can be gone on with by many. `embed` makes vectors of tasks where the selection needs them
+    (``diverse``).
+
+    Going on after an interruption, or from a directory of `strop.refine.survey`, is calling it. Raises
+    UsageError where DIR was begun with other settings or tasks, EngineError where the engine fails, RunError
+    where the disk refuses.
     """
     with held(out / ".lock", f"a collection in {out}"):
-        return await _collect(tasks, policy, config, CollectionDir(out), embed)
+        return await _collect(tasks, executor, config, CollectionDir(out), embed)
 
 
 async def _collect(
-    tasks: Sequence[Task], policy: Policy, config: CollectConfig, store: CollectionDir, embed: Embed | None
+    tasks: Sequence[Task],
+    executor: Executor,
+    config: CollectConfig,
+    store: CollectionDir,
+    embed: Embed | None,
 ) -> CollectSummary:
     started = time.monotonic()
-    store.claim(sampled_by(policy, config.sampling), asdict(config.search))
+    store.claim(sampled_by(executor, config.sampling), asdict(config.search))
     scored = needs_perplexity(config.select)
-    diagnoses = await sample_all(tasks, policy, config.sampling, store, config.concurrency, score_gold=scored)
+    diagnoses = await sample_all(tasks, executor, config.sampling, store, score_gold=scored)
     found = [diagnoses[task.id].deficiency for task in tasks]
     selected = await asyncio.to_thread(
         select_tasks, tasks, found, config.select, seed=config.seed, embed=embed
     )
     write_json(store.selection, selected.to_json())
     searched = [task for task in tasks if task.id in selected.reasons]
-    await search_all(
-        searched, policy, config.search, store, diagnoses, seed=config.seed, concurrency=config.concurrency
-    )
-    pairs, report, tree_tokens = _pair_all(searched, policy.template, config, store)
+    await search_all(searched, executor, config.search, store, diagnoses, seed=config.seed)
+    grown = store.index_trees()
+    pairs, report = _pair_all(searched, executor.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
     others = [diagnoses[task.id] for task in tasks if task.id not in selected.reasons]
     sampled = sum(len(sample.ids) for row in others for sample in row.samples)
+    sampled += sum(grown[store.tree_file(task.id).name].generated_tokens for task in searched)
     seconds = time.monotonic() - started
-    summary = _summary(found, len(searched), pairs, report, sampled + tree_tokens, seconds)
+    summary = _summary(found, len(searched), pairs, report, sampled, seconds)
     write_json(store.summary, asdict(summary))
     return summary
 
 
 def _pair_all(
     tasks: Sequence[Task], template: Template, config: CollectConfig, store: CollectionDir
-) -> tuple[list[PreferencePair], GateReport, int]:
-    """Stage 3: accepted pairs by task id, the gate's report, and the ids generated for the trees."""
-    tokens = 0
+) -> tuple[list[PreferencePair], GateReport]:
+    """Stage 3: accepted pairs by task id, and the gate's report."""
     by_task: dict[str, list[PreferencePair]] = {}
     for task in sorted(tasks, key=lambda task: task.id):
         tree = store.read_tree(task.id)
-        tokens += tree.generated_tokens
         by_task[task.id] = candidates(tree, template, _gold(task, template), config.gold)
-    pairs, report = gate(by_task, config.gate, template.end_ids)
-    return pairs, report, tokens
+    return gate(by_task, config.gate, template.end_ids)
 
 
 def _gold(task: Task, template: Template) -> GoldAnswer | None:

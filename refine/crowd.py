@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from strop.tools.errors import StropError
 from strop.tools.task import Task
+
+Result = TypeVar("Result")
 
 
 async def each(
@@ -28,15 +31,21 @@ async def each(
                 await work(task)
             progress.advance(bar)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(run(task))
-        except ExceptionGroup as failures:
-            expected, unexpected = failures.split(StropError)
-            if expected is None or unexpected is not None:
-                raise
-            raise _first(expected) from failures
+        await together(run(task) for task in tasks)
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of all, in order. The first failure cancels the rest; it is raised as itself where it is
+    a StropError."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(coroutine) for coroutine in coroutines]
+    except ExceptionGroup as failures:
+        expected, unexpected = failures.split(StropError)
+        if expected is None or unexpected is not None:
+            raise
+        raise _first(expected) from failures
+    return [task.result() for task in running]
 
 
 def _first(failures: ExceptionGroup[StropError]) -> StropError:

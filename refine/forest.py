@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from strop.agent.policy import Policy
 from strop.refine.crowd import each
+from strop.refine.executor import Executor
+from strop.refine.sample import Sample
 from strop.refine.search import SearchConfig, search
-from strop.refine.store import CollectionDir, Diagnosis
+from strop.refine.store import CollectionDir, Diagnosis, TreeFile
 from strop.tools.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class SearchJob:
+    """One task's search."""
+
+    task: Task
+    samples: tuple[Sample, ...]
+    """Answers its tree starts from; not empty."""
+    config: SearchConfig
+    seed: int
+
+    async def run(self, policy: Policy) -> TreeFile:
+        """The tree as it is stored, made where it was grown. Raises EngineError."""
+        return TreeFile.of(await search(self.task, policy, self.samples, self.config, seed=self.seed))
 
 
 async def search_all(
     tasks: Sequence[Task],
-    policy: Policy,
+    executor: Executor,
     config: SearchConfig,
     store: CollectionDir,
     diagnoses: Mapping[str, Diagnosis],
     *,
     seed: int,
-    concurrency: int,
 ) -> None:
-    """A tree file for every one of `tasks`; those that are there stay. `concurrency` trees grow at once.
+    """A tree file for every one of `tasks`; those that are there stay. `executor.slots` trees grow at once.
 
     A finished tree is on disk and no longer in memory. Raises EngineError, RunError.
     """
 
     async def one(task: Task) -> None:
-        samples = diagnoses[task.id].samples
-        store.write_tree(await search(task, policy, samples, config, seed=seed))
+        job = SearchJob(task, diagnoses[task.id].samples, config, seed)
+        store.write_tree(await executor.run(job))
 
     missing = [task for task in tasks if not store.tree_file(task.id).exists()]
-    await each("searching", missing, one, concurrency, len(tasks))
+    await each("searching", missing, one, executor.slots, len(tasks))

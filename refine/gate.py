@@ -5,11 +5,15 @@ Every candidate is either accepted or counted in the `GateReport` under one `Ref
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
+from strop.agent.chat import Ids
+from strop.refine.joints import Joint
 from strop.refine.pairs import PairKind, PreferencePair, Side
 from strop.tools.bounds import require
 
@@ -27,6 +31,8 @@ class Refusal(StrEnum):
     """The rejected side can still end in a right answer."""
     TERSE = "terse"
     """The chosen side is prose of too few words: judged right for making no call, but hardly an answer."""
+    ALIKE = "alike"
+    """Fragments up to the same tool's name, in answers of as many calls: only the words before it differ."""
     MARGIN = "margin"
     """The values are too close."""
     LENGTH = "length"
@@ -37,6 +43,20 @@ class Refusal(StrEnum):
     """The same preference, calls compared canonically, was accepted before."""
     SURPLUS = "surplus"
     """Good, but the task already has its share of pairs."""
+
+
+class Preference(NamedTuple):
+    """What a pair says: after this context, rather this than that."""
+
+    context: Ids
+    """Of a full pair the prompt alone: its sides are compared as whole answers."""
+    chosen: str
+    rejected: str
+
+    @property
+    def reversed(self) -> Preference:
+        """The opposite."""
+        return Preference(self.context, self.rejected, self.chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +102,8 @@ def gate(
     `by_task` has each searched task's candidates, best first; earlier ones win over later ones.
     """
     report = GateReport(empty_tasks=sum(not pairs for pairs in by_task.values()))
-    opposed = _conflicting(pair for pairs in by_task.values() for pair in pairs)
-    seen: set[tuple[object, ...]] = set()
+    opposed = conflicting(preference(pair) for pairs in by_task.values() for pair in pairs)
+    seen: set[Preference] = set()
     accepted: list[PreferencePair] = []
     for pairs in by_task.values():
         room = config.per_task
@@ -120,19 +140,42 @@ def _weakness(pair: PreferencePair, config: GateConfig) -> Refusal | None:
     chosen = pair.chosen.outcome
     if not chosen.calls and len(chosen.text.split()) < config.min_words:
         return Refusal.TERSE
+    if pair.kind is PairKind.FRAGMENT and _begin_alike(pair):
+        return Refusal.ALIKE
     if pair.margin < config.min_margin:
         return Refusal.MARGIN
     length = len(pair.prompt_ids) + len(pair.prefix_ids) + max(len(pair.chosen.ids), len(pair.rejected.ids))
     return Refusal.LENGTH if length > config.max_length else None
 
 
-def _whole(side: Side, end_ids: Sequence[int]) -> bool:
-    return side.outcome.complete and side.ids[-1] in end_ids
+def _begin_alike(pair: PreferencePair) -> bool:
+    """Whether a fragment pair prefers one way to open the same calls, which no judge ever looks at."""
+    sides = (pair.chosen, pair.rejected)
+    if any(side.joint is not Joint.NAME for side in sides):
+        return False
+    names = {_last_word(side.text) for side in sides}
+    numbers = {len(side.outcome.calls) for side in sides}  # a bracket may say that several follow
+    return len(names) == len(numbers) == 1
 
 
-def _collision(
-    pair: PreferencePair, opposed: set[tuple[object, ...]], seen: set[tuple[object, ...]]
-) -> Refusal | None:
+def _last_word(text: str) -> str:
+    """Of a fragment that ends with a tool's name: the name."""
+    return str((_WORD.findall(text) or [""])[-1])
+
+
+_WORD = re.compile(r"[\w.-]+")
+
+
+def _whole(side: Side, end_ids: Collection[int]) -> bool:
+    return side.outcome.complete and ends_itself(side.ids, end_ids)
+
+
+def ends_itself(ids: Ids, end_ids: Collection[int]) -> bool:
+    """Whether an answer with these last ids was ended by who wrote it, and not cut off."""
+    return bool(ids) and ids[-1] in end_ids
+
+
+def _collision(pair: PreferencePair, opposed: set[Preference], seen: set[Preference]) -> Refusal | None:
     """What is wrong with a pair among others."""
     key = preference(pair)
     if key in opposed:
@@ -140,15 +183,20 @@ def _collision(
     return Refusal.DUPLICATE if key in seen else None
 
 
-def _conflicting(pairs: Iterable[PreferencePair]) -> set[tuple[object, ...]]:
-    """Preferences that occur in both directions."""
-    keys = {preference(pair) for pair in pairs}
-    return {key for key in keys if (key[0], key[2], key[1]) in keys}
-
-
-def preference(pair: PreferencePair) -> tuple[object, ...]:
-    """(context, chosen, rejected) up to what makes no difference: spacing, and the way a call is written."""
+def preference(pair: PreferencePair) -> Preference:
+    """What a pair says, up to what makes no difference: spacing, and the way a call is written."""
     if pair.kind is PairKind.FULL:
-        return pair.prompt_ids, pair.chosen.outcome.meaning, pair.rejected.outcome.meaning
+        return Preference(pair.prompt_ids, pair.chosen.outcome.meaning, pair.rejected.outcome.meaning)
     context = pair.prompt_ids + pair.prefix_ids
-    return context, " ".join(pair.chosen.text.split()), " ".join(pair.rejected.text.split())
+    return Preference(context, evenly_spaced(pair.chosen.text), evenly_spaced(pair.rejected.text))
+
+
+def conflicting(preferences: Iterable[Preference]) -> set[Preference]:
+    """Those that occur in both directions, and those whose sides say the same."""
+    known = set(preferences)
+    return {one for one in known if one.reversed in known}
+
+
+def evenly_spaced(text: str) -> str:
+    """`text` with one space for every stretch of white space."""
+    return " ".join(text.split())

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from strop.agent.chat import Ids, Template
+from strop.refine.joints import Joint
 from strop.refine.sample import Outcome
 from strop.refine.tree import Node, SearchTree
 
@@ -64,6 +65,8 @@ class Side:
     """Answers sampled through that child; 0 for gold."""
     outcome: Outcome
     """Of the whole answer; for a fragment, of the best one sampled below it."""
+    joint: Joint = Joint.END
+    """Where the child it comes from ends: what the sides differ in; the end of the answer for gold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,9 @@ class PreferencePair:
                 "chosen_verdict": verdict_name(self.chosen.outcome),
                 "rejected_verdict": verdict_name(self.rejected.outcome),
                 "source": self.source,
+                "first_divergence": len(self.prefix_ids),
+                "chosen_joint": self.chosen.joint,
+                "rejected_joint": self.rejected.joint,
             },
         }
 
@@ -166,6 +172,7 @@ def _fragments(
             child.value,
             child.visits,
             _best_outcome(tree, child),
+            child.joint,
         )
         for child in ends
     )
@@ -186,7 +193,7 @@ def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[Pr
     if not wrong:
         return
     sides = [
-        Side(tree.prefix_ids(leaf), outcome.text, child.value, child.visits, outcome)
+        Side(tree.prefix_ids(leaf), outcome.text, child.value, child.visits, outcome, child.joint)
         for child, leaf, outcome in (right[0], wrong[0])
     ]
     yield _pair(tree, PairKind.FULL, (), sides[0], sides[1])

@@ -16,10 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.engines.base import Sampling
-from strop.agent.loading import known_by
 from strop.agent.policy import Policy
 from strop.refine.crowd import each
 from strop.refine.deficiency import Selection, diagnose, unsampled
+from strop.refine.executor import Executor
 from strop.refine.golden import gold_answer
 from strop.refine.pairs import GoldAnswer
 from strop.refine.partings import Parting, Written, partings
@@ -45,39 +45,53 @@ class SampleConfig:
     seed: int = 0
 
 
-def sampled_by(policy: Policy, config: SampleConfig) -> dict[str, Any]:
+def sampled_by(executor: Executor, config: SampleConfig) -> dict[str, Any]:
     """What samples depend on, as a collection's settings name it."""
-    model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
-    return {**model, **known_by(policy), **asdict(config)}
+    return {**executor.identity, **asdict(config)}
+
+
+@dataclass(frozen=True, slots=True)
+class SampleJob:
+    """One task's samples, and its gold's perplexity."""
+
+    task: Task
+    config: SampleConfig
+    known: Diagnosis | None = None
+    """What an earlier run has of it; nothing is sampled then."""
+    score_gold: bool = False
+
+    async def run(self, policy: Policy) -> Diagnosis:
+        """Sample the task k times and judge the answers. Raises UsageError, EngineError."""
+        diagnosis = self.known or await _diagnose(self.task, policy, self.config)
+        return await _scored(self.task, policy, diagnosis) if self.score_gold else diagnosis
 
 
 async def sample_all(
     tasks: Sequence[Task],
-    policy: Policy,
+    executor: Executor,
     config: SampleConfig,
     store: CollectionDir,
-    concurrency: int,
     *,
     score_gold: bool = False,
 ) -> dict[str, Diagnosis]:
-    """Every task's diagnosis by its id, those of earlier starts included; `concurrency` tasks in flight.
+    """Every task's diagnosis by its id, those of earlier starts included; `executor.slots` tasks in flight.
 
     With `score_gold` the golds are scored, too, those of tasks sampled earlier included. Raises UsageError
-    for a task that cannot be asked, EngineError where the engine fails.
+    for a task that cannot be asked, EngineError where the engine fails, RunError.
     """
     with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
         known = store.diagnoses(tasks)
         rows = Counter(known.keys())
 
         async def one(task: Task) -> None:
-            diagnosis = known.get(task.id) or await _diagnose(task, policy, config)
-            known[task.id] = await _scored(task, policy, diagnosis) if score_gold else diagnosis
-            if task.id not in rows or known[task.id] != diagnosis:
+            earlier = known.get(task.id)
+            known[task.id] = await executor.run(SampleJob(task, config, earlier, score_gold))
+            if known[task.id] != earlier:
                 log.write(diagnosis_row(task, known[task.id]))
                 rows[task.id] += 1
 
         missing = [task for task in tasks if task.id not in known or (score_gold and _lacks(known[task.id]))]
-        await each("finding deficiencies", missing, one, concurrency, len(tasks))
+        await each("finding deficiencies", missing, one, executor.slots, len(tasks))
     if max(rows.values(), default=0) > 1:
         store.keep_last_rows()
     return known

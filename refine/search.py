@@ -7,9 +7,11 @@ answer, and add its reward to every node on its path. So a rollout is never thro
 path, and a candidate for a pair.
 
 PUCT as in AlphaZero (Silver et al. 2018): value + c_puct · P · √N / (1 + n), with the policy's own length-
-normalised sequence probability as prior P (normalised over siblings) and Dirichlet noise at the root. One
-expansion per tree is in flight at a time, so no virtual loss is needed; the engine is kept full by searching
-many tasks at once. Everything but `search` is pure.
+normalised sequence probability as prior P (normalised over siblings) and Dirichlet noise at the root. The
+engine is kept full by searching many tasks at once, and by several expansions of one tree in flight: they are
+chosen one after the other, each seeing the earlier ones as visits that earned nothing (virtual loss, Chaslot
+et al. 2008), and land in the order in which they were chosen, so that the tree does not depend on which was
+sampled first. Everything but `search` is pure.
 
 Where this differs from iTool (arXiv 2501.09766): fragments end at joints of the call and not at punctuation,
 prefixes are ids and never joined as text, rewards are verdicts, and every sampled answer is complete.
@@ -24,7 +26,9 @@ from dataclasses import dataclass, replace
 
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
+from strop.refine.crowd import together
 from strop.refine.joints import Cut, cuts
+from strop.refine.reward import RewardKind, rewarded
 from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample, sample_of
 from strop.refine.tree import Fragment, Node, SearchTree
 from strop.tools.bounds import require
@@ -37,6 +41,8 @@ class SearchConfig:
 
     simulations: int = 2
     """Expansions of a tree, besides the samples it starts from; ≥ 0."""
+    wave: int = 2
+    """Expansions of one tree in flight at once; 1 decides each with all before it known. ≥ 1."""
     width: int = 3
     """Continuations sampled at an expansion; ≥ 1."""
     depth: int = 12
@@ -51,6 +57,10 @@ class SearchConfig:
     """Share of Dirichlet noise in the root's priors, in [0, 1]."""
     root_alpha: float = 0.5
     """Concentration of that noise, > 0."""
+    reward: RewardKind = RewardKind.GRADED
+    """What answers are worth."""
+    worlds: str = ""
+    """Importable module of simulated worlds; in them, calls that do the same as the gold's are right."""
     coverage: float = 0.9
     """A node is not expanded where the policy would repeat what is known with at least this probability."""
     max_tokens: int = 256
@@ -59,6 +69,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         bounds = (
             ("simulations", self.simulations >= 0, "0 or more"),
+            ("wave", self.wave >= 1, "at least 1"),
             ("width", self.width >= 1, "at least 1"),
             ("depth", self.depth >= 1, "at least 1"),
             ("temperature", self.temperature >= 0, "0 or more"),
@@ -73,8 +84,13 @@ class SearchConfig:
 
 
 def puct(child: Node, prior: float, parent_visits: int, c_puct: float) -> float:
-    """Value plus exploration; `prior` is normalised over the siblings."""
-    return child.value + c_puct * prior * math.sqrt(parent_visits) / (1 + child.visits)
+    """Value plus exploration, what is in flight counted as visits that earned nothing.
+
+    `prior` is normalised over the siblings; `parent_visits` counts what is in flight, too.
+    """
+    visits = child.visits + child.pending
+    value = child.value_sum / visits if visits else 0.0
+    return value + c_puct * prior * math.sqrt(parent_visits) / (1 + visits)
 
 
 def is_expandable(tree: SearchTree, node: Node, config: SearchConfig) -> bool:
@@ -99,7 +115,7 @@ def choose(tree: SearchTree, config: SearchConfig, rng: random.Random) -> Node |
         children = tree.children(node)
         priors = _priors(children, config.root_alpha, noise, rng)
         ranked = [
-            (puct(child, prior, node.visits, config.c_puct), -child.index, child)
+            (puct(child, prior, node.visits + node.pending, config.c_puct), -child.index, child)
             for child, prior in zip(children, priors, strict=True)
             if is_open(tree, child, config)
         ]
@@ -107,6 +123,15 @@ def choose(tree: SearchTree, config: SearchConfig, rng: random.Random) -> Node |
             return None
         node, noise = max(ranked, key=lambda entry: entry[:2])[2], 0.0
     return node
+
+
+def claim_wave(tree: SearchTree, config: SearchConfig, rng: random.Random) -> list[tuple[Node, int]]:
+    """Up to `config.wave` nodes to expand at once, each claimed, with a seed for its samples."""
+    wave: list[tuple[Node, int]] = []
+    while len(wave) < config.wave and (node := choose(tree, config, rng)) is not None:
+        tree.claim(node, config.width)
+        wave.append((node, rng.getrandbits(31)))
+    return wave
 
 
 def _priors(children: Sequence[Node], alpha: float, noise: float, rng: random.Random) -> list[float]:
@@ -160,13 +185,16 @@ async def search(
     def cut(ids: Sequence[int]) -> Sequence[Cut]:
         return cuts(ids, _spelling(policy), policy.template.call_format, depth=config.depth)
 
-    grow(tree, tree.root, samples, cut)
-    for _ in range(config.simulations):
-        node = choose(tree, config, rng)
-        if node is None:
-            break
-        found = await _continuations(task, policy, tree, node, config, seed=rng.getrandbits(31))
-        grow(tree, node, found, cut)
+    grow(tree, tree.root, await rewarded(task, policy, samples, config.reward, config.worlds), cut)
+    left = config.simulations
+    while left and (wave := claim_wave(tree, replace(config, wave=min(left, config.wave)), rng)):
+        left -= len(wave)
+        landed = await together(
+            _continuations(task, policy, tree, node, config, seed=draw) for node, draw in wave
+        )
+        for (node, _), found in zip(wave, landed, strict=True):
+            tree.release(node, config.width)
+            grow(tree, node, found, cut)
     return tree
 
 
@@ -197,7 +225,8 @@ async def _continuations(
         )
         for done in completions
     ]
-    return [sample_of(task, policy.draft_of(tree.prompt_ids, done, task.tools)) for done in whole]
+    samples = [sample_of(task, policy.draft_of(tree.prompt_ids, done, task.tools)) for done in whole]
+    return await rewarded(task, policy, samples, config.reward, config.worlds)
 
 
 def _spread(node: Node) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ DIR/settings.json        what the collection was made with; a second start with 
 DIR/deficiencies.jsonl   a row a task: its k samples, judged; of two rows of a task the last counts
 DIR/selection.json       which of them are searched, and why (`strop.refine.selection`)
 DIR/trees/ID.json.gz     a finished tree each
+DIR/trees/index.jsonl    a line for every one of them; see `strop.refine.tree_index`
 DIR/pairs.jsonl          the accepted pairs, ordered by task id
 DIR/summary.json         counts, by kind, category, error and reason for refusal
 """
@@ -13,16 +14,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from strop.refine.deficiency import Deficiency
 from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
+from strop.refine.tree_index import SUFFIX, TreeEntry, load_tree, refresh
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import (
     JsonlWriter,
@@ -54,8 +55,10 @@ class CollectionDir:
 
     def __init__(self, path: Path):
         self.path = path
+        self.trees = path / "trees"
         self.pairs = path / "pairs.jsonl"
         self.summary = path / "summary.json"
+        self._written: dict[str, TreeEntry] = {}
         self.selection = path / "selection.json"
 
     def claim(self, settings: Mapping[str, Any], search: Mapping[str, Any] | None = None) -> None:
@@ -78,6 +81,19 @@ class CollectionDir:
                 "take another directory, or delete this one to begin again"
             )
         write_json(file, wanted)
+
+    def model(self) -> str:
+        """Name of the model the collection was made with.
+
+        Raises UsageError where this is no collection, DataError where its settings cannot be read.
+        """
+        file = self.path / "settings.json"
+        if not file.exists():
+            raise UsageError(f"{self.path} holds no collection: it has no settings.json")
+        known = read_json(file)
+        if not isinstance(known, dict) or not isinstance(known.get("model"), str):
+            raise DataError("names no model", path=file)
+        return str(known["model"])
 
     def diagnoses(self, tasks: Sequence[Task]) -> dict[str, Diagnosis]:
         """Rows written so far, by task id, those of other tasks left out.
@@ -111,25 +127,21 @@ class CollectionDir:
         return JsonlWriter(self.path / "deficiencies.jsonl")
 
     def tree_file(self, task_id: str) -> Path:
-        """Named after the task: readable, and different for different ids."""
-        name = quote(task_id, safe="", errors="surrogatepass")
-        if len(name) > LONGEST_NAME:
-            whole = hashlib.sha256(name.encode()).hexdigest()
-            name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
-        return self.path / "trees" / f"{name}.json.gz"
+        """Where the task's tree is, or will be."""
+        return self.trees / tree_name(task_id)
 
-    def write_tree(self, tree: SearchTree) -> None:
-        """All or nothing, and the same bytes for the same tree."""
-        text = json_text(tree.to_json())
-        write_bytes(self.tree_file(tree.task_id), gzip.compress(text.encode(), mtime=0))
+    def write_tree(self, tree: TreeFile) -> None:
+        """All or nothing."""
+        write_bytes(self.trees / tree.entry.file, tree.data)
+        self._written[tree.entry.file] = tree.entry
 
     def read_tree(self, task_id: str) -> SearchTree:
         """Raises DataError where the file is missing or no tree."""
-        file = self.tree_file(task_id)
-        try:
-            return SearchTree.from_json(json.loads(gzip.decompress(file.read_bytes())))
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"not a search tree ({error}): delete it to search again", path=file) from error
+        return load_tree(self.tree_file(task_id))
+
+    def index_trees(self) -> dict[str, TreeEntry]:
+        """Bring trees/index.jsonl up to date; its lines by file name. Raises DataError, RunError."""
+        return {entry.file: entry for entry in refresh(self.trees, self._written)}
 
 
 def selected_ids(collection: Path) -> set[str]:
@@ -139,6 +151,30 @@ def selected_ids(collection: Path) -> set[str]:
         return set(read_json(file)["tasks"])
     except (KeyError, TypeError) as error:
         raise DataError(f"not a collection's selection ({error!r})", path=file) from error
+
+
+def tree_name(task_id: str) -> str:
+    """A tree's file, named after the task: readable, and different for different ids."""
+    name = quote(task_id, safe="", errors="surrogatepass")
+    if len(name) > LONGEST_NAME:
+        whole = hashlib.sha256(name.encode()).hexdigest()
+        name = f"{name[:LONGEST_NAME]}-{whole[:16]}"
+    return f"{name}{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """A tree as it is stored. Can be pickled, and is a fraction of the tree's size."""
+
+    data: bytes
+    """The same for the same tree."""
+    entry: TreeEntry
+    """Its line of the index."""
+
+    @classmethod
+    def of(cls, tree: SearchTree) -> Self:
+        data = gzip.compress(json_text(tree.to_json()).encode(), mtime=0)
+        return cls(data, TreeEntry.of(tree, tree_name(tree.task_id), data))
 
 
 def diagnosis_row(task: Task, diagnosis: Diagnosis) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.refine.deficiency import Deficiency
+from strop.refine.executor import Here
 from strop.refine.sampling import SampleConfig, sample_all, sampled_by
 from strop.refine.selection import DEFAULT, Embed, Selected, needs_perplexity, select_tasks
 from strop.refine.store import CollectionDir
@@ -58,10 +59,9 @@ async def survey(
     """
     with held(out / ".lock", f"a collection in {out}"):
         store = CollectionDir(out)
-        store.claim(sampled_by(policy, config.sampling))
-        diagnoses = await sample_all(
-            tasks, policy, config.sampling, store, config.concurrency, score_gold=config.score_gold
-        )
+        executor = Here(policy, config.concurrency)
+        store.claim(sampled_by(executor, config.sampling))
+        diagnoses = await sample_all(tasks, executor, config.sampling, store, score_gold=config.score_gold)
         report = report_on(policy.name, tasks, diagnoses)
         selections = await asyncio.to_thread(_selections, tasks, report, config, embed)
         rows = [_row(name, selected) for name, selected in selections]

@@ -47,6 +47,8 @@ class Node:
     """Whether continuations were sampled from exactly here."""
     outcome: Outcome | None = None
     """Of terminal nodes only."""
+    pending: int = 0
+    """Answers being sampled at or below this node: virtual losses, gone when they land. Not stored."""
 
     @property
     def value(self) -> float:
@@ -126,6 +128,17 @@ class SearchTree:
         self.nodes.append(node)
         parent.children.append(node.index)
         return node
+
+    def claim(self, node: Node, width: int) -> None:
+        """Take `node` to be expanded by `width` answers: as many virtual losses on every node to it."""
+        node.expanded = True
+        for step in self.path(node):
+            step.pending += width
+
+    def release(self, node: Node, width: int) -> None:
+        """Undo the virtual losses of `claim`: what was sampled is there."""
+        for step in self.path(node):
+            step.pending -= width
 
     def backup(self, leaf: Node) -> None:
         """Add one visit and the leaf's reward to every node from it to the root."""

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 
 from strop.agent.catalogue import load_catalogue
 from strop.agent.refinement import parse_refine
+from strop.refine.audit import Thresholds
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
 from strop.training.dpo import DpoConfig
@@ -70,6 +71,14 @@ class EngineTable(Table):
     """Most ids of prompt and answer together."""
     args: dict[str, Any] = {}
     """Passed on to vLLM as they are."""
+    executor: Literal["local", "ray"] = "local"
+    """What collects pairs: one engine, or `workers` of them on Ray (``$RAY_ADDRESS``, or a local one)."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Engines on Ray; each takes the GPUs it spreads over, where there are any."""
+
+    def generates_with(self) -> dict[str, Any]:
+        """What answers depend on: not who computes them."""
+        return self.model_dump(exclude={"executor", "workers"})
 
 
 class TasksTable(Table):
@@ -116,6 +125,25 @@ class BenchTable(Table):
     """Requests in flight."""
 
 
+_CHECK = Thresholds()
+
+
+class CheckTable(Table):
+    """When pairs are not trained on, as in `strop.refine.audit.Thresholds`; margin and length are those of
+    ``collect.gate`` and ``train``."""
+
+    allow: Annotated[float, Field(ge=0, le=1)] = _CHECK.allow
+    """Most rows with any one defect, as a share."""
+    max_bias: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_bias
+    """Most pairs whose chosen side is the longer one, or the shorter one."""
+    max_near: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_near
+    """Most pairs that are nearly identical."""
+    max_far: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_far
+    """Most pairs that have nothing in common."""
+    max_drift: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_drift
+    """Most distance of the pairs' errors from those that samples show."""
+
+
 class AcceptTable(Table):
     """When a trained policy replaces the one it was trained from."""
 
@@ -145,6 +173,8 @@ class RoundConfig(Table):
     bench: BenchTable = BenchTable()
     collect: Annotated[CollectConfig, closed(CollectConfig)] = CollectConfig()
     """How pairs are collected."""
+    check: CheckTable = CheckTable()
+    """What pairs must be like to be trained on."""
     train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
     """How the adapter is trained."""
     accept: AcceptTable = AcceptTable()

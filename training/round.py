@@ -28,8 +28,10 @@ from strop.agent.models import ModelStore
 from strop.agent.paired import Comparison, compare
 from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
+from strop.refine.audit import Thresholds, audit_file
 from strop.refine.choice import answerer_for
-from strop.refine.collect import collect
+from strop.refine.collect import collect_with
+from strop.refine.ray_workers import RayPlan
 from strop.refine.selection import grew
 from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
@@ -93,7 +95,7 @@ class Rounds:
         train_on, held_out = self._tasks()
         suite = load_suite(config.bench.categories, limit=config.bench.limit)
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
-        policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.model_dump()]))
+        policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
         try:
             await self._serve(policy)
             for number in range(1, config.rounds + 1):
@@ -119,7 +121,7 @@ class Rounds:
             self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
             self._decided(number, ended)
             return None
-        trained = await self._train(number, policy, pairs, key)
+        trained = await self._train(number, policy, pairs, key, train_on)
         await self._evaluate(number, "after", trained, suite, held_out)
         comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
         decision = decide(comparison, self._config.accept)
@@ -202,9 +204,19 @@ class Rounds:
         sampled = stage_key(stage, [settings.sampled_with(), asked], policy.key)
         if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs"):
             with self._run.stage(stage, key, folder, kept_by=sampled):
-                loaded = await self._bench.policy(policy.adapter)
-                await collect(tasks, loaded.policy, settings, folder, Embedder(loaded.checkpoint))
+                async with self._bench.executor(
+                    policy.adapter, self._plan(), settings.concurrency
+                ) as executor:
+                    embed = Embedder(self._config.model)
+                    await collect_with(executor, tasks, settings, folder, embed)
         return folder / "pairs.jsonl", key
+
+    def _plan(self) -> RayPlan | None:
+        """Who collects; None is the engine that is there."""
+        table = self._config.engine
+        if table.executor == "local":
+            return None
+        return RayPlan(table.workers, self._config.collect.concurrency, spread=self._bench.source.gpus)
 
     def stopped_growing(self, number: int) -> bool:
         """Whether round `number` selected nothing that earlier rounds had not, where that ends the run."""
@@ -214,13 +226,16 @@ class Rounds:
         *earlier, now = (selected_ids(folder) for folder in folders)
         return not grew(set().union(*earlier), now)
 
-    async def _train(self, number: int, policy: Accepted, pairs: Path, collected: str) -> Accepted:
-        """Train on the pairs; the engine gives its memory back first."""
+    async def _train(
+        self, number: int, policy: Accepted, pairs: Path, collected: str, tasks: Sequence[Task]
+    ) -> Accepted:
+        """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
         folder = self._folder(number) / "train"
         settings = self._config.train
         key = stage_key(f"{number}.train", asdict(settings), collected)
         if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
             with self._run.stage(f"{number}.train", key, folder):
+                refuse_unsound(pairs.parent, self._config, tasks)
                 await self._bench.close()
                 rows, bad = read_pairs(pairs)
                 if bad:
@@ -247,6 +262,22 @@ class Rounds:
 
     def _folder(self, number: int) -> Path:
         return self._run.path / "rounds" / str(number)
+
+
+def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task]) -> None:
+    """Raises RunError where the collection's pairs are not to be trained on, with every reason."""
+    thresholds = Thresholds(
+        **config.check.model_dump(),
+        min_margin=config.collect.gate.min_margin,
+        max_length=config.train.max_length,
+    )
+    found = audit_file(collection, thresholds, tasks={task.id: task for task in tasks})
+    if not found.accepted:
+        reasons = "; ".join(objection.reason for objection in found.objections)
+        raise RunError(
+            f"{collection / 'pairs.jsonl'} is not trained on: {reasons}. 'strop pairs check {collection}' "
+            "shows the rows; [collect.gate] decides which pairs there are, [check] how many may be like that"
+        )
 
 
 def give_memory_back() -> None:

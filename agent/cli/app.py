@@ -21,6 +21,7 @@ from strop.agent.cli import (
     deficiencies,
     doctor,
     models,
+    pairs,
     rounds,
     serve,
     synth,
@@ -41,6 +42,7 @@ app.command()(calibrate.calibrate)
 app.add_typer(data.app, name="data")
 app.command()(deficiencies.deficiencies)
 app.command()(collect.collect)
+app.add_typer(pairs.app, name="pairs")
 app.add_typer(train.app, name="train")
 app.command("round")(rounds.round_)
 app.command()(rounds.report)

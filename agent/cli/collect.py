@@ -18,6 +18,8 @@ from strop.agent.cli.options import (
     SelectOption,
 )
 
+_RAY = "Many machines"
+
 
 def collect(
     tasks: Annotated[Path, typer.Option("--tasks", metavar="FILE.jsonl", help="Tasks with gold calls.")],
@@ -42,16 +44,43 @@ def collect(
     engine: EngineOption = "auto",
     max_model_len: ContextOption = 4096,
     engine_arg: EngineFlags = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Tasks in flight over one engine.")
+    ] = 8,
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            metavar="local|ray",
+            help="One engine in this process, or --workers engines on Ray.",
+            rich_help_panel=_RAY,
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Engines on Ray; default 2.", rich_help_panel=_RAY)
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(min=0, help="Default: what the engine's arguments spread over.", rich_help_panel=_RAY),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A running cluster; default: $RAY_ADDRESS, or one on this machine for this command.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
 ) -> None:
     """Sample every task, search those the policy can learn from, write the pairs that pass the gate."""
     import asyncio
 
     from strop.agent.cli.parsing import engine_args, read_tasks_aloud
     from strop.agent.embedding import Embedder
-    from strop.agent.loading import PolicySource, load_policy
-    from strop.refine.collect import CollectConfig, CollectSummary
-    from strop.refine.collect import collect as run_collect
+    from strop.agent.loading import PolicySource
+    from strop.refine.collect import CollectConfig, CollectSummary, collect_with
     from strop.refine.pairs import GoldUse
+    from strop.refine.ray_workers import RayPlan, executor_for
     from strop.refine.search import SearchConfig
     from strop.refine.selection import DEFAULT
     from strop.tools.errors import UsageError
@@ -67,13 +96,21 @@ def collect(
         search=SearchConfig(
             simulations=simulations, width=width, temperature=temperature, max_tokens=max_tokens
         ),
+        concurrency=concurrency,
     )
+    if executor not in ("local", "ray"):
+        raise UsageError(f"--executor wants local or ray, got {executor!r}")
+    if executor == "local" and (workers, gpus_per_worker, ray_address) != (None, None, None):
+        raise UsageError("--workers, --gpus-per-worker and --ray-address go with --executor ray")
     read = read_tasks_aloud(tasks)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
+    plan = None
+    if executor == "ray":
+        plan = RayPlan(workers or 2, concurrency, gpus_per_worker, source.gpus, address=ray_address)
 
     async def run() -> CollectSummary:
-        async with load_policy(source) as loaded:
-            return await run_collect(read, loaded.policy, config, out, Embedder(loaded.checkpoint))
+        async with executor_for(source, plan, concurrency) as runs:
+            return await collect_with(runs, read, config, out, Embedder(model))
 
     summary = asyncio.run(run())
     refused = ", ".join(f"{count} {reason}" for reason, count in summary.refused.items()) or "none"

@@ -66,7 +66,7 @@ def deficiencies(
 
     async def run() -> Report:
         async with load_policy(source) as loaded:
-            return await survey(read, loaded.policy, config, out, Embedder(loaded.checkpoint))
+            return await survey(read, loaded.policy, config, out, Embedder(model))
 
     report = asyncio.run(run())
     typer.echo(headline(report))

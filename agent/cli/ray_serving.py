@@ -6,7 +6,6 @@ turn; the check turns of one answer never leave theirs.
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 from typing import Any
@@ -43,12 +42,6 @@ def strop_app(settings: ServeSettings, *, replicas: int = 1, gpus: float = 0, cp
     return Strop.bind(settings)  # type: ignore[attr-defined]  # the decorator made it a deployment
 
 
-def _gpus_of(settings: ServeSettings) -> int:
-    """What one copy's engine spreads over."""
-    sizes = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-    return math.prod(int(settings.source.engine_args.get(size, 1)) for size in sizes)
-
-
 def run_ray_serve(settings: ServeSettings, host: str, port: int, replicas: int) -> None:
     """Serve until a signal, on the Ray cluster of ``$RAY_ADDRESS`` or a local one.
 
@@ -61,7 +54,7 @@ def run_ray_serve(settings: ServeSettings, host: str, port: int, replicas: int) 
         raise UsageError(f"Ray Serve is not installed ({error}): pip install 'strop[ray]'") from error
     serve.start(http_options={"host": host, "port": port})
     has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-    app = strop_app(settings, replicas=replicas, gpus=_gpus_of(settings) if has_gpus else 0)
+    app = strop_app(settings, replicas=replicas, gpus=settings.source.gpus if has_gpus else 0)
     serve.run(app, name=APP_NAME, route_prefix="/")
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

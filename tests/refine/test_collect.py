@@ -47,7 +47,7 @@ async def test_a_collection_is_whole(tmp_path: Path) -> None:
     assert {row["task_id"] for row in rows(tmp_path / "deficiencies.jsonl")} == {task.id for task in TASKS}
     trees = [
         SearchTree.from_json(json.loads(gzip.decompress(f.read_bytes())))
-        for f in (tmp_path / "trees").iterdir()
+        for f in (tmp_path / "trees").glob("*.gz")
     ]
     assert {tree.task_id for tree in trees} == {SIMPLE.id, BOTH.id, NEITHER.id}  # EASY is always solved
     assert [violations(tree) for tree in trees] == [[]] * 3

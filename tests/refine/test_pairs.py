@@ -193,6 +193,28 @@ def test_an_unsound_pair_is_refused_with_its_reason(pair: PreferencePair, reason
     assert refusals(pair) == {reason: 1}
 
 
+def opening(text: str, name: str, calls: int, *, correct: bool) -> Side:
+    """One side of a fragment pair that ends with a tool's name."""
+    made = tuple(ToolCall(name, {"n": number, "right": correct}) for number in range(calls))
+    result = outcome(correct=correct, text=text, calls=made)
+    return Side(tuple(text.encode()), text, 1.0 if correct else 0.4, 2, result, Joint.NAME)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "alike"),
+    [
+        (opening('I will use f.\n{"name": "f"', "f", 1, correct=False), True),
+        (opening('{"name": "g"', "g", 1, correct=False), False),
+        (opening('[{"name": "f"', "f", 2, correct=False), False),
+        (replace(opening("There is no tool.", "f", 0, correct=False), joint=Joint.END), False),
+    ],
+)
+def test_another_way_to_open_the_same_call_is_no_preference(rejected: Side, alike: bool) -> None:
+    chosen = opening('{"name": "f"', "f", 1, correct=True)
+    pair = replace(GOOD, kind=PairKind.FRAGMENT, chosen=chosen, rejected=rejected)
+    assert refusals(pair) == ({Refusal.ALIKE: 1} if alike else {})
+
+
 def test_duplicates_conflicts_and_surplus_are_counted() -> None:
     other = replace(GOOD, prompt_ids=(7,))
     assert refusals(GOOD, GOOD) == {Refusal.DUPLICATE: 1}
@@ -229,5 +251,5 @@ async def test_a_row_has_what_trainers_read() -> None:
     }  # fmt: skip
     assert set(row["evidence"]) == {
         "chosen_value", "rejected_value", "chosen_visits", "rejected_visits", "chosen_verdict",
-        "rejected_verdict", "source",
+        "rejected_verdict", "source", "first_divergence", "chosen_joint", "rejected_joint",
     }  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from strop.agent.engines.scripted_model import END_ID
 from strop.agent.policy import Policy
 from strop.refine.joints import Joint, cuts
 from strop.refine.sample import Outcome, Sample, sample_of
-from strop.refine.search import SearchConfig, choose, grow, puct, search
+from strop.refine.search import SearchConfig, choose, claim_wave, grow, puct, search
 from strop.refine.tree import Fragment, Node, SearchTree, violations
 from strop.tools.formats import read_calls
 from strop.tools.task import Task
@@ -94,6 +95,56 @@ async def test_the_same_seed_grows_the_same_tree() -> None:
     other = await grown(SIMPLE, policy(WORLD))
     another = await grown(SIMPLE, policy(WORLD), seed=1)
     assert one.to_json() == other.to_json() != another.to_json()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 20), st.integers(1, 5), st.integers(0, 6))
+def test_waves_leave_no_virtual_loss_and_keep_to_the_budget(seed: int, wave: int, simulations: int) -> None:
+    config = replace(CONFIG, wave=wave, simulations=simulations)
+    tree = asyncio.run(grown(SIMPLE, policy(WORLD), config, k=4, seed=seed))
+    assert violations(tree) == []
+    assert {node.pending for node in tree.nodes} == {0}
+    assert sum(node.expanded for node in tree.nodes) <= 1 + simulations
+    assert tree.root.visits <= 4 + simulations * config.width
+
+
+def test_a_wave_spreads_over_the_tree() -> None:
+    tree = SearchTree.rooted("t", "", (1,))
+    for start, reward in ((5, 0.8), (6, 0.7)):  # two beginnings, each gone on with in two ways
+        for end in (7, 8):
+            path = [
+                Fragment((start,), Joint.NAME, -1.0),
+                Fragment((end,), Joint.ARGUMENT, -1.0),
+                Fragment((END_ID,), Joint.END, -1.0),
+            ]
+            tree.backup(tree.graft(tree.root, path, leaf_outcome(reward)))
+    tree.root.expanded = True
+    config = replace(CONFIG, wave=2, width=4, root_noise=0.0, c_puct=0.1)
+
+    def beginnings(wave: list[tuple[Node, int]]) -> list[int]:
+        return [tree.path(node)[1].ids[0] for node, _ in wave]
+
+    assert beginnings(claim_wave(tree, config, random.Random(0))) == [5, 6]
+    assert tree.root.pending == 8
+    for node in tree.nodes:
+        node.pending = 0
+    # Without the losses of the first expansion the better beginning is chosen again.
+    assert beginnings(claim_wave(tree, replace(config, wave=1), random.Random(0))) == [5]
+
+
+async def test_the_tree_does_not_depend_on_which_expansion_of_a_wave_is_sampled_first() -> None:
+    model, slow = policy(WORLD), policy(WORLD)
+    generate, calls = slow.engine.generate, 0
+
+    async def delayed(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.01 * (5 - calls % 5))
+        return await generate(*args, **options)
+
+    slow.engine.generate = delayed  # type: ignore[method-assign]  # the same engine, in another order
+    config = replace(CONFIG, wave=4, simulations=8)
+    assert (await grown(BOTH, slow, config)).to_json() == (await grown(BOTH, model, config)).to_json()
 
 
 async def test_a_tree_survives_its_file() -> None:

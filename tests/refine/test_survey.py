@@ -156,7 +156,7 @@ async def test_a_collection_scores_golds_where_its_selection_needs_them(tmp_path
     selection = json.loads((tmp_path / "selection.json").read_text())
     assert list(selection["tasks"]) == [BOTH.id]  # the harder of the two unsolved ones with a written gold
     assert summary.searched == 1
-    assert [path.name for path in (tmp_path / "trees").iterdir()] == ["dir%2Fboth.json.gz"]
+    assert [path.name for path in (tmp_path / "trees").glob("*.gz")] == ["dir%2Fboth.json.gz"]
     more = await collect(TASKS, policy(WORLD), COLLECT, tmp_path)
     assert more.searched == 3
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from strop.agent.engines.scripted import Entry, ScriptedEngine, ScriptedTemplate
+from strop.agent.engines.scripted import Entry, Script, ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
 from strop.tools.task import Task
 
@@ -65,9 +64,9 @@ def task(
     )
 
 
-def policy(script: Mapping[str, Entry], **options: Any) -> Policy:
+def policy(script: Script, **options: Any) -> Policy:
     """A policy that answers each question (the content of the last turn) as scripted."""
-    return Policy(ScriptedEngine(dict(script), **options), ScriptedTemplate())
+    return Policy(ScriptedEngine(script, **options), ScriptedTemplate())
 
 
 PARIS = call("get_weather", city="Paris", days=3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from rich.console import Console
 
 from strop.agent.paired import Comparison, compare
 from strop.tools.errors import RunError
-from strop.tools.files import write_json
-from strop.training.config import AcceptTable, RoundConfig, TasksTable
-from strop.training.round import Rounds, decide, split
+from strop.tools.files import write_json, write_jsonl
+from strop.tools.formats import FORMATS
+from strop.tools.task import Task
+from strop.training.config import AcceptTable, CheckTable, RoundConfig, TasksTable
+from strop.training.round import Rounds, decide, refuse_unsound, split
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 
@@ -54,6 +57,40 @@ def test_acceptance(before: str, after: str, accepted: bool) -> None:
 
 def test_nothing_to_compare_is_no_reason_to_accept() -> None:
     assert not decide(Comparison(0, 0, 0, (), ()), AcceptTable())["accepted"]
+
+
+def collected(folder: Path, tasks: list[Task], right: int) -> Path:
+    """Pairs of which the first `right` prefer what is right, the others what is wrong."""
+    rows = []
+    for number, task in enumerate(tasks):
+        assert task.gold is not None
+        text = FORMATS["fenced_json"].render(task.gold.calls)
+        texts = (text, "I cannot do that.") if number < right else ("I cannot do that.", text)
+        verdicts = ("correct", "missing_call")
+        rows.append(
+            {
+                "id": task.id, "task_id": task.id, "kind": "full", "prompt_ids": [number + 1],
+                "chosen_ids": [5, 2], "rejected_ids": [6, 2],
+                "chosen_text": texts[0], "rejected_text": texts[1],
+                "evidence": {"chosen_value": 1.0, "rejected_value": 0.0, "chosen_verdict": verdicts[0],
+                             "rejected_verdict": verdicts[1]},
+            }
+        )  # fmt: skip
+    write_jsonl(folder / "pairs.jsonl", rows)
+    return folder
+
+
+def test_pairs_that_are_not_sound_stop_the_stage_with_the_reason(tmp_path: Path) -> None:
+    tasks = synthesise(6, 0, ["simple"])
+    config = RoundConfig(tasks=TasksTable(synthesise=200))
+    refuse_unsound(collected(tmp_path / "sound", tasks, 6), config, tasks)
+    unsound = collected(tmp_path / "unsound", tasks, 5)
+    with pytest.raises(RunError, match=r"not trained on: chosen fails: 1 of 6 rows.*rejected passes.*stale"):
+        refuse_unsound(unsound, config, tasks)
+    refuse_unsound(unsound, config.model_copy(update={"check": CheckTable(allow=0.2)}), tasks)
+    short = config.model_copy(update={"train": replace(config.train, max_length=2)})
+    with pytest.raises(RunError, match="length: 6 of 6 rows"):
+        refuse_unsound(tmp_path / "sound", short, tasks)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from strop.tools.task import Task
 from strop.tools.verdict import Verdict
 
 RIGHT = "correct"
+ROUNDING = 2e-6
+"""Rows hold values with six decimals: a margin that the gate found large enough must not turn too small."""
 
 
 class Defect(StrEnum):
@@ -125,7 +127,7 @@ def faults(
         yield found(defect, detail)
     if judged.preference.chosen == judged.preference.rejected:
         yield found(Defect.SAME, f"both say {_short(judged.preference.chosen)}")
-    if record.margin is not None and record.margin < min_margin:
+    if record.margin is not None and record.margin < min_margin - ROUNDING:
         yield found(Defect.MARGIN, f"{record.margin:.3g}, at least {min_margin:g} is wanted")
     length = len(record.context_ids) + max(len(record.chosen.ids), len(record.rejected.ids))
     if length > max_length:

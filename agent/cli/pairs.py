@@ -181,9 +181,13 @@ def show(
     from strop.agent.models import ModelStore
     from strop.refine.store import CollectionDir
     from strop.refine.tree_page import gallery, write_gallery
+    from strop.tools.errors import ModelError
 
     name = model or CollectionDir(collection).model()
-    template = ChatTemplate.load(ModelStore().resolve(name).path)
+    try:
+        template = ChatTemplate.load(ModelStore().resolve(name).path)
+    except ModelError as error:
+        raise ModelError(f"{error}; --model says whose tokenizer spells the trees") from error
     known = {task.id: task for task in read_tasks_aloud(tasks)} if tasks else {}
     page = out or collection / "trees.html"
     shown = gallery(collection, template, known, model=name, limit=limit)

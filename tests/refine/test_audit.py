@@ -211,6 +211,12 @@ def test_without_end_ids_the_usual_ones_are_looked_for() -> None:
     assert [(one.line, one.defect) for one in report.findings] == [(1, Defect.INCOMPLETE)]
 
 
+@given(st.floats(0, 0.9), st.floats(0, 1))
+def test_a_margin_that_the_gate_accepts_is_not_too_small_for_its_row(low: float, high: float) -> None:
+    row = with_evidence(fragment(2), chosen_value=round(high, 6), rejected_value=round(low, 6))
+    assert high - low < 0.1 or found([row], tasks=False) == set()
+
+
 def bias(count: int, *, verdict: str = "wrong_value") -> list[Row]:
     """Fragment pairs, all with the longer side chosen."""
     return [with_evidence(fragment(2 * number), rejected_verdict=verdict) for number in range(1, count + 1)]

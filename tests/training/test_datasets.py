@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strop.refine.record import read_records
 from strop.tools.errors import DataError
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall, ToolSpec
@@ -122,3 +124,27 @@ def test_every_row_is_either_kept_or_refused(lengths: list[tuple[int, int, int]]
     kept, refused = usable(rows, max_length=limit, vocabulary=9)
     assert [row.id for row in kept] == fitting
     assert {row.id for row in kept} | {one.id for one in refused} == {row.id for row in rows}
+
+
+ANY_IDS = st.lists(st.integers(-1, 5), max_size=3) | st.none() | st.just("12") | st.just([True])
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"id": st.text(max_size=3) | st.integers()},
+            optional=dict.fromkeys(("prompt_ids", "prefix_ids", "chosen_ids", "rejected_ids"), ANY_IDS),
+        ),
+        max_size=6,
+    )
+)
+def test_a_check_reads_the_rows_that_training_reads(rows: list[dict[str, Any]]) -> None:
+    sound = {"id": "sound", "prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "pairs.jsonl", *rows, sound)
+        pairs, bad = read_pairs(path)
+        records, unreadable = read_records(path)
+    assert [one.line for one in unreadable] == [one.line for one in bad]
+    assert [(one.id, one.context_ids, one.chosen.ids, one.rejected.ids) for one in records] == [
+        (one.id, one.prompt_ids, one.chosen_ids, one.rejected_ids) for one in pairs
+    ]

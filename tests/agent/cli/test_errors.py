@@ -38,6 +38,8 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["deficiencies", "--tasks", "missing.jsonl", "--out", "o", "--select", "quota:x=1"], 2, "'x'"),
         (["bench", "bfcl", "--out", "o", "--categories", "nonsense"], 2, "nonsense"),
         (["bench", "bfcl", "--out", "o", "--refine", "often", "--limit", "1"], 2, "refine 'often'"),
+        (["pairs", "check", "missing.jsonl"], 1, "missing.jsonl"),
+        (["pairs", "show", "nowhere"], 2, "holds no collection"),
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["serve", "--engine-arg", "nonsense"], 2, "--engine-arg"),
         (["serve", "--port", "99999"], 2, "65535"),

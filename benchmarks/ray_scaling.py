@@ -1,6 +1,6 @@
 """How many workers one collecting process keeps busy: ``--executor ray`` with simulated engines.
 
-    python benchmarks/ray_scaling.py [--workers 1,2,4,8,16,32,64] [--tasks 12] [--speed 1] [--driver 2000]
+    python benchmarks/ray_scaling.py [--workers 1,2,4,8,16,32,64] [--tasks 24] [--speed 1] [--driver 2000]
 
 Real Ray, real jobs (sampling, search), real files; only the model is a script that takes its time: a request
 takes `PREFILL` seconds and `PER_TOKEN` for every id of its longest sample, each drawn log-normally for every
@@ -10,9 +10,11 @@ the time would stay the same if nothing were lost. Simulated workers share `--pr
 takes no processor, and 64 times Python takes 6 GB. The collecting process keeps its books by worker all the
 same.
 
-``delay`` is how long a job and its result are under way: from asking for a worker to the job's beginning, and
-from its end to the result's arrival. No job waits for a worker to be free in it, since only as many are asked
-for as there are slots. ``driver`` is the share of one core that the collecting process uses.
+``busy`` is the share of the slots' time with a job in it: what is missing is the end of each of the two stages,
+when the last jobs are waited for, and the delays. ``driver`` is the share of one core that the collecting
+process uses. ``delay`` is how long a job and its result are under way: from asking for a worker to the job's
+beginning, and from its end to the result's arrival. No job waits for a worker to be free in it, since only as
+many are asked for as there are slots.
 
 `--driver N` tasks are then collected with jobs that return what is known already: the most that one process
 can hand out, take in and write.
@@ -62,8 +64,10 @@ def main() -> None:
     pool = [ray.remote(Workshop).options(num_cpus=0, max_concurrency=4096) for _ in range(options.processes)]
     actors = [one.remote(partial(simulated, options.speed)) for one in pool]
     asyncio.run(measured(ray, actors, synthesise(64, seed=1), 64, options.each))  # imports are not measured
-    print("| workers | tasks | s | tasks/s | speed-up | efficiency | driver | KB a task | delay p50 | p95 |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| workers | tasks | s | tasks/s | speed-up | efficiency | busy | driver | KB/task | delay p50 | p95 |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     first = None
     for workers in map(int, filter(None, options.workers.split(","))):
         tasks = synthesise(options.tasks * workers, seed=0)
@@ -81,7 +85,7 @@ def main() -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", default="1,2,4,8,16,32,64", help="how many, one row each")
-    parser.add_argument("--tasks", type=int, default=12, help="of every worker")
+    parser.add_argument("--tasks", type=int, default=24, help="of every worker")
     parser.add_argument("--each", type=int, default=4, help="tasks in flight in every worker")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster than measured the model is")
     parser.add_argument("--processes", type=int, default=8, help="that share the simulated workers")
@@ -168,6 +172,10 @@ class Row:
     """Of the driver meanwhile, seconds."""
     pairing: float = 0.0
     """Seconds after that."""
+    slots: int = 1
+    """Jobs that the workers can have at once."""
+    busy: float = 0.0
+    """Seconds of all jobs in the workers."""
     jobs: int = 0
     counted: int = 0
     sizes: int = 0
@@ -189,6 +197,7 @@ class Row:
             f"{self.rate:.2f}",
             f"{speed_up:.1f}",
             f"{speed_up / workers:.0%}",
+            f"{self.busy / self.seconds / self.slots:.0%}",
             f"{self.cpu / self.seconds:.1%}",
             f"{kilobytes:.1f}",
             f"{p50:.0f} ms",
@@ -219,6 +228,7 @@ class Watched:
     async def _timed(self, job: Job[Any]) -> Any:
         asked = time.monotonic()
         result, began, ended = await self._inner.run(Timed(job))
+        self._row.busy += ended - began
         self._row.delays.append(began - asked + time.monotonic() - ended)
         self._row.jobs += 1
         if self._row.jobs % EVERY == 1:
@@ -254,7 +264,7 @@ async def measured(
     known: dict[Any, Any] | None = None,
 ) -> Row:
     """Collect `tasks`; with `known` (filled first) by jobs that return what they would."""
-    row, config = Row(len(tasks)), CollectConfig()
+    row, config = Row(len(tasks), slots=workers * each), CollectConfig()
     places = iter(range(workers))
     out = Path(tempfile.mkdtemp(dir="."))  # a real disk: temporary folders are memory at times
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,9 @@ async def search_all(
 
     async def one(task: Task) -> None:
         job = SearchJob(task, diagnoses[task.id].samples, config, seed)
-        store.write_tree(await executor.run(job))
+        tree = await executor.run(job)
+        # In a thread: others' results should not wait for the disk.
+        await asyncio.to_thread(store.write_tree, tree)
 
     missing = [task for task in tasks if not store.tree_file(task.id).exists()]
     await each("searching", missing, one, executor.slots, len(tasks))

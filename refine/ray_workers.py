@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -198,6 +199,7 @@ def _ray() -> Any:
 def _connect(ray: Any, address: str | None) -> None:
     """To the cluster at `address`, or one of this process's own. Raises RunError."""
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _knock(address)
     own = {"include_dashboard": False} if address == "local" else {}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     ours = signal.getsignal(signal.SIGTERM)
@@ -209,6 +211,17 @@ def _connect(ray: Any, address: str | None) -> None:
         # Ray ends the process on SIGTERM its own way: without closing anything.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)
+
+
+def _knock(address: str) -> None:
+    """Raises RunError where nobody is at HOST:PORT; Ray would take minutes to find that out."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdecimal()) or "//" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"no Ray cluster at {address}: {error}") from error
 
 
 def _tell_of_room(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from strop.tools.errors import DataError
-from strop.training.config import read_config
+from strop.training.config import EngineTable, read_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -31,6 +31,8 @@ def test_examples_are_valid(path: Path) -> None:
         ("[tasks]\n", "either 'file' or 'synthesise'"),
         ("[tasks]\nsynthesise = 20\nheld_out = 20\n", "exceed"),
         ("[tasks]\nsynthesise = 50\n[train]\nlearning_rate = -1\n", "learning_rate must be above 0"),
+        ("[engine]\nexecutor = 'cloud'\n[tasks]\nsynthesise = 50\n", "engine.executor"),
+        ("[engine]\nworkers = 0\n[tasks]\nsynthesise = 50\n", "engine.workers"),
         ("[tasks\n", "not TOML"),
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = ['bnad']\n", "unknown selection 'bnad'"),
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = []\n", "select is empty"),
@@ -54,3 +56,11 @@ def test_a_selection_is_a_list_of_strategies(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('[tasks]\nsynthesise = 50\n[collect]\nselect = ["band:solvable", "random:9"]\n')
     assert read_config(path).collect.select == ("band:solvable", "random:9")
+
+
+def test_who_collects_is_no_part_of_what_answers_depend_on(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[tasks]\nsynthesise = 50\n[engine]\nexecutor = 'ray'\nworkers = 8\n")
+    engine = read_config(path).engine
+    assert (engine.executor, engine.workers) == ("ray", 8)
+    assert engine.generates_with() == EngineTable().model_dump(include={"kind", "max_model_len", "args"})

@@ -36,6 +36,8 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["collect", "--tasks", "missing.jsonl", "--out", "o", "--select", "bnad"], 2, "bnad"),
         (["deficiencies", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["deficiencies", "--tasks", "missing.jsonl", "--out", "o", "--select", "quota:x=1"], 2, "'x'"),
+        (["collect", "--tasks", "missing.jsonl", "--out", "o", "--executor", "cloud"], 2, "local or ray"),
+        (["collect", "--tasks", "missing.jsonl", "--out", "o", "--workers", "2"], 2, "--executor ray"),
         (["bench", "bfcl", "--out", "o", "--categories", "nonsense"], 2, "nonsense"),
         (["bench", "bfcl", "--out", "o", "--refine", "often", "--limit", "1"], 2, "refine 'often'"),
         (["pairs", "check", "missing.jsonl"], 1, "missing.jsonl"),
@@ -61,6 +63,26 @@ def test_a_mistake_is_one_line(words: list[str], code: int, says: str, tmp_path:
     got, text = strop(*words, cwd=tmp_path)
     assert got == code, text
     assert says in text
+    assert "Traceback" not in text
+
+
+def test_a_ray_cluster_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: strop[ray]")
+    (tmp_path / "tasks.jsonl").write_text(TASK + "\n")
+    words = (
+        "collect",
+        "--tasks",
+        "tasks.jsonl",
+        "--out",
+        "o",
+        "--executor",
+        "ray",
+        "--ray-address",
+        "127.0.0.1:9",
+    )
+    code, text = strop(*words, cwd=tmp_path)
+    assert code == 1
+    assert "no Ray cluster at 127.0.0.1:9" in text
     assert "Traceback" not in text
 
 

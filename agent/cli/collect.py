@@ -18,6 +18,7 @@ from strop.agent.cli.options import (
     SelectOption,
 )
 
+_SEARCH = "Search"
 _RAY = "Many machines"
 
 
@@ -34,6 +35,32 @@ def collect(
     select: SelectOption = None,
     simulations: Annotated[int, typer.Option("--simulations", min=0, help="Expansions of every tree.")] = 2,
     width: Annotated[int, typer.Option("--width", min=1, help="Continuations of an expansion.")] = 3,
+    depth: Annotated[
+        int,
+        typer.Option("--depth", min=1, help="Most fragments an answer is cut into.", rich_help_panel=_SEARCH),
+    ] = 12,
+    wave: Annotated[
+        int,
+        typer.Option("--wave", min=1, help="Expansions of one tree in flight.", rich_help_panel=_SEARCH),
+    ] = 2,
+    reward: Annotated[
+        str,
+        typer.Option(
+            "--reward",
+            metavar="graded|binary|judge|judge_blind",
+            help="What answers are worth to the search; the last two ask the policy.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "graded",
+    worlds: Annotated[
+        str,
+        typer.Option(
+            "--worlds",
+            metavar="MODULE",
+            help="Simulated tools: calls that do in them what the gold's do are right.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 0.8,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens of an answer.")] = 256,
     gold: Annotated[
@@ -81,12 +108,15 @@ def collect(
     from strop.refine.collect import CollectConfig, CollectSummary, collect_with
     from strop.refine.pairs import GoldUse
     from strop.refine.ray_workers import RayPlan, executor_for
+    from strop.refine.reward import RewardKind
     from strop.refine.search import SearchConfig
     from strop.refine.selection import DEFAULT
     from strop.tools.errors import UsageError
 
     if gold not in tuple(GoldUse):
         raise UsageError(f"--gold wants one of {', '.join(GoldUse)}, got {gold!r}")
+    if reward not in tuple(RewardKind):
+        raise UsageError(f"--reward wants one of {', '.join(RewardKind)}, got {reward!r}")
     config = CollectConfig(
         samples=samples,
         temperature=temperature,
@@ -94,7 +124,14 @@ def collect(
         select=tuple(select or DEFAULT),
         gold=GoldUse(gold),
         search=SearchConfig(
-            simulations=simulations, width=width, temperature=temperature, max_tokens=max_tokens
+            simulations=simulations,
+            wave=wave,
+            width=width,
+            depth=depth,
+            temperature=temperature,
+            reward=RewardKind(reward),
+            worlds=worlds,
+            max_tokens=max_tokens,
         ),
         concurrency=concurrency,
     )

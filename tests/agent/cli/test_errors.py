@@ -34,6 +34,7 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["collect", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["collect", "--tasks", "missing.jsonl", "--out", "o", "--gold", "maybe"], 2, "--gold"),
         (["collect", "--tasks", "missing.jsonl", "--out", "o", "--select", "bnad"], 2, "bnad"),
+        (["collect", "--tasks", "missing.jsonl", "--out", "o", "--reward", "love"], 2, "judge_blind"),
         (["deficiencies", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["deficiencies", "--tasks", "missing.jsonl", "--out", "o", "--select", "quota:x=1"], 2, "'x'"),
         (["collect", "--tasks", "missing.jsonl", "--out", "o", "--executor", "cloud"], 2, "local or ray"),

@@ -98,14 +98,18 @@ class CollectionDir:
     def diagnoses(self, tasks: Sequence[Task]) -> dict[str, Diagnosis]:
         """Rows written so far, by task id, those of other tasks left out.
 
-        Raises UsageError where a row is of a task whose id is the same but whose content is not.
+        Raises UsageError where a row is of a task whose id is the same but whose content is not, DataError
+        for a row that cannot be read.
         """
         file = self.path / "deficiencies.jsonl"
         if not file.exists():
             return {}
+        rows, bad = read_jsonl(file)
+        if bad:
+            raise DataError(f"{bad[0].reason}: delete the line", path=file, line=bad[0].line)
         digests = {task.id: digest([task]) for task in tasks}
         found: dict[str, Diagnosis] = {}
-        for line, row in read_jsonl(file)[0]:
+        for line, row in rows:
             expected = digests.get(row.get("task_id", ""))
             if expected is None:
                 continue

@@ -108,6 +108,16 @@ async def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path: Path) -> N
         await collect([changed], policy(WORLD), CONFIG, tmp_path)
 
 
+async def test_a_row_that_cannot_be_read_is_named_and_stays(tmp_path: Path) -> None:
+    await collected(tmp_path)
+    file = tmp_path / "deficiencies.jsonl"
+    broken = b"{broken\n" + file.read_bytes()
+    file.write_bytes(broken)
+    with pytest.raises(DataError, match=r"deficiencies\.jsonl:1: not JSON.*delete the line"):
+        await collected(tmp_path)
+    assert file.read_bytes() == broken
+
+
 async def test_a_failing_engine_is_one_error_and_what_is_done_stays(tmp_path: Path) -> None:
     world = {**WORLD, "Tell me a joke.": EngineError("the engine died")}
     with pytest.raises(EngineError, match="the engine died"):

@@ -19,6 +19,7 @@ from typing import Any
 from strop.agent.chat import Ids
 from strop.refine.defects import Defect, Finding, JudgedRow, collisions, faults
 from strop.refine.measures import (
+    SAME_SHAPE,
     Cut,
     Distances,
     Drift,
@@ -50,8 +51,8 @@ class Thresholds:
     max_length: int = 2048
     """Most ids of context and continuation together."""
     max_bias: float = 0.9
-    """Most pairs whose chosen side is longer, or shorter, as a share of those whose error is no matter of
-    length: beyond it a policy learns length."""
+    """Most pairs whose chosen side is longer, or shorter, as a share of those of the same shape: beyond it a
+    policy learns length."""
     near: float = 0.05
     """Sides this near (edits over ids) count as nearly the same."""
     max_near: float = 0.9
@@ -59,7 +60,7 @@ class Thresholds:
     far: float = 0.9
     """Sides this far count as having nothing in common."""
     max_far: float = 0.9
-    """Most such pairs, as a share."""
+    """Most such pairs, as a share of those of the same shape."""
     max_drift: float = 0.5
     """Most total variation distance, beyond what chance makes, from the deficiency report's errors."""
 
@@ -93,7 +94,8 @@ class Audit:
     margins: Spread
     lengths: Mapping[str, Lengths]
     """By `strop.refine.measures.by_kind`."""
-    distances: Distances
+    distances: Mapping[str, Distances]
+    """By `strop.refine.measures.by_kind`."""
     drift: Drift | None
     """None where there is no deficiency report, or no error."""
     cut: Cut
@@ -149,8 +151,9 @@ def audit(
     for one in judged:
         findings += faults(one, thresholds.min_margin, thresholds.max_length, end_ids, known.tasks)
     findings = sorted([*findings, *collisions(judged)], key=lambda finding: finding.line)
-    lengths = {name: Lengths.of(group) for name, group in by_kind(records).items()}
-    apart = distances(records, thresholds.near, thresholds.far)
+    groups = by_kind(records)
+    lengths = {name: Lengths.of(group) for name, group in groups.items()}
+    apart = {name: distances(group, thresholds.near, thresholds.far) for name, group in groups.items()}
     drifted = drift(records, known.errors)
     return Audit(
         rows=len(records),
@@ -196,14 +199,19 @@ def audit_file(
 def read_sampled(file: Path) -> tuple[dict[str, int], frozenset[int]]:
     """Of a deficiencies.jsonl: wrong samples by error, and the ids that complete samples end by.
 
-    Raises DataError where the file cannot be read, or naming the row that is none.
+    Samples that were cut off are left out where the rows say which: no pair can reject one. Raises DataError
+    where the file cannot be read, or naming the row that is none.
     """
     errors: Counter[str] = Counter()
     ends: set[int] = set()
     for line, row in read_jsonl(file)[0]:
         try:
-            errors.update({str(name): int(count) for name, count in row["errors"].items()})
-            ends.update(one["ids"][-1] for one in row.get("attempts", ()) if one["complete"])
+            whole = [one for one in row.get("attempts", ()) if one["complete"]]
+            ends.update(one["ids"][-1] for one in whole)
+            if "attempts" in row:
+                errors.update(str(one["error"]) for one in whole if one["error"])
+            else:
+                errors.update({str(name): int(count) for name, count in row["errors"].items()})
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a row of a deficiency report ({error!r})", path=file, line=line) from error
     return dict(errors), frozenset(ends)
@@ -229,16 +237,18 @@ def _too_many(findings: Sequence[Finding], rows: int, thresholds: Thresholds) ->
 
 
 def _lopsided(
-    lengths: Mapping[str, Lengths], apart: Distances, drifted: Drift | None, thresholds: Thresholds
+    lengths: Mapping[str, Lengths],
+    apart: Mapping[str, Distances],
+    drifted: Drift | None,
+    thresholds: Thresholds,
 ) -> Iterator[Objection]:
     """Shares that are too high even at the lower end of their 95 % interval, so that few pairs pass."""
-    fair = lengths["length is not the error"]
-    pairs = apart.spread.count
+    fair, near, far = lengths[SAME_SHAPE], apart["all"], apart[SAME_SHAPE]
     shares = (
         ("max_bias", fair.longer, fair.pairs, "have the longer side chosen"),
         ("max_bias", fair.shorter, fair.pairs, "have the shorter side chosen"),
-        ("max_near", apart.near, pairs, f"differ in at most {thresholds.near:.0%} of their ids"),
-        ("max_far", apart.far, pairs, f"differ in at least {thresholds.far:.0%} of their ids"),
+        ("max_near", near.near, near.spread.count, f"differ in at most {thresholds.near:.0%} of their ids"),
+        ("max_far", far.far, far.spread.count, f"differ in at least {thresholds.far:.0%} of their ids"),
     )
     for name, count, total, what in shares:
         most: float = getattr(thresholds, name)

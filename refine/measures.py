@@ -14,7 +14,9 @@ from strop.tools.verdict import ErrorKind
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
-LENGTH_IS_THE_ERROR = frozenset(
+SAME_SHAPE = "same shape"
+"""The group of pairs whose error is none of `SHAPE_ERRORS`."""
+SHAPE_ERRORS = frozenset(
     {
         ErrorKind.MISSING_CALL,
         ErrorKind.EXTRA_CALL,
@@ -23,7 +25,8 @@ LENGTH_IS_THE_ERROR = frozenset(
         ErrorKind.UNEXPECTED_ARGUMENT,
     }
 )
-"""Errors whose correction is longer or shorter by its nature: a difference of length there is no bias."""
+"""Errors whose correction is longer, shorter or something else altogether (a call for prose) by its nature: a
+difference of length or of everything is no bias there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,11 @@ class Cut:
 
 
 def by_kind(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]:
-    """All, each kind, and those whose error is no matter of length (`LENGTH_IS_THE_ERROR`)."""
+    """All, each kind, and those of the `SAME_SHAPE`."""
     groups: dict[str, list[PairRecord]] = {"all": list(records)}
     for one in records:
         groups.setdefault(str(one.kind or "unknown"), []).append(one)
-    groups["length is not the error"] = [
-        one for one in records if one.rejected.verdict not in LENGTH_IS_THE_ERROR
-    ]
+    groups[SAME_SHAPE] = [one for one in records if one.rejected.verdict not in SHAPE_ERRORS]
     return groups
 
 

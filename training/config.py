@@ -139,7 +139,7 @@ class CheckTable(Table):
     max_near: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_near
     """Most pairs that are nearly identical."""
     max_far: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_far
-    """Most pairs that have nothing in common."""
+    """Most pairs that have nothing in common, though they make as many calls."""
     max_drift: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_drift
     """Most distance of the pairs' errors from those that samples show."""
 

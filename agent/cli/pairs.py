@@ -123,7 +123,7 @@ def _show_measures(found: Audit, console: Console) -> None:
     from rich.table import Table
 
     spreads = Table("over pairs", "of", "least", "10 %", "median", "90 %", "most")
-    for name, spread in (("margin", found.margins), ("edits / ids", found.distances.spread)):
+    for name, spread in (("margin", found.margins), ("edits / ids", found.distances["all"].spread)):
         places = (spread.quantiles.get(f"p{place}") for place in (0, 10, 50, 90, 100))
         spreads.add_row(name, str(spread.count), *("–" if one is None else f"{one:.2f}" for one in places))
     console.print(spreads)
@@ -134,7 +134,7 @@ def _show_measures(found: Audit, console: Console) -> None:
         counts = (one.pairs, one.longer, one.shorter)
         lengths.add_row(name, *map(str, counts), *differences, correlation)
     console.print(lengths)
-    apart, cut = found.distances, found.cut
+    apart, cut = found.distances["all"], found.cut
     ends = ", ".join(map(str, found.end_ids)) or "not known, so not looked for"
     console.print(
         f"{apart.near} pairs nearly the same, {apart.far} with nothing in common; "

@@ -230,14 +230,31 @@ def test_shares_refuse_only_where_there_are_enough_pairs() -> None:
     assert audited(bias(40), strict).lengths["all"].longer == 40
 
 
-def test_nearly_the_same_and_nothing_in_common() -> None:
-    prose = [full(number, rejected=f"{number} days? No.") for number in range(1, 41)]
-    for row in prose:
-        row["evidence"]["rejected_verdict"] = "missing_call"
-    report = audited(prose, Thresholds(max_far=0.5, far=0.8))
-    assert [one.threshold for one in report.objections] == ["max_far"]
+@pytest.mark.parametrize(("verdict", "objections"), [("wrong_name", ["max_far"]), ("missing_call", [])])
+def test_a_call_has_nothing_in_common_with_prose(verdict: str, objections: list[str]) -> None:
+    rows = [full(number, rejected=f"{number} days? No.") for number in range(1, 41)]
+    rows = [with_evidence(row, rejected_verdict=verdict) for row in rows]
+    report = audited(rows, Thresholds(max_far=0.5, far=0.8, max_bias=1), tasks=False)
+    assert report.distances["all"].far == 40
+    assert [one.threshold for one in report.objections] == objections
+
+
+def test_nearly_the_same_is_refused_where_nearly_all_pairs_are() -> None:
     near = audited([full(number) for number in range(1, 41)], Thresholds(max_near=0.5))
     assert [one.threshold for one in near.objections] == ["max_near"]
+
+
+def test_samples_that_were_cut_off_are_no_errors_a_pair_could_reject(tmp_path: Path) -> None:
+    attempts = [
+        {"ids": [7, 2], "error": "wrong_name", "complete": True},
+        {"ids": [7, 3], "error": None, "complete": True},
+        {"ids": [7, 9], "error": "unparsable", "complete": False},
+    ]
+    row = {"errors": {"wrong_name": 1, "unparsable": 1}, "attempts": attempts}
+    write_jsonl(tmp_path / "d.jsonl", [row, {"errors": {"wrong_value": 2}}])
+    errors, ends = read_sampled(tmp_path / "d.jsonl")
+    assert errors == {"wrong_name": 1, "wrong_value": 2}
+    assert sorted(ends) == [2, 3]
 
 
 def test_drift_is_measured_against_the_deficiency_report() -> None:

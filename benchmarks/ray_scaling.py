@@ -10,11 +10,11 @@ the time would stay the same if nothing were lost. Simulated workers share `--pr
 takes no processor, and 64 times Python takes 6 GB. The collecting process keeps its books by worker all the
 same.
 
-``busy`` is the share of the slots' time with a job in it: what is missing is the end of each of the two stages,
-when the last jobs are waited for, and the delays. ``driver`` is the share of one core that the collecting
-process uses. ``delay`` is how long a job and its result are under way: from asking for a worker to the job's
-beginning, and from its end to the result's arrival. No job waits for a worker to be free in it, since only as
-many are asked for as there are slots.
+``busy`` is the share of the slots' time with a job in it: what is missing is the end of each of the two
+stages, when the last jobs are waited for, and the delays. ``driver`` is the share of one core that the
+collecting process uses. ``delay`` is how long a job and its result are under way: from asking for a worker to
+the job's beginning, and from its end to the result's arrival. No job waits for a worker to be free in it,
+since only as many are asked for as there are slots.
 
 `--driver N` tasks are then collected with jobs that return what is known already: the most that one process
 can hand out, take in and write.
@@ -51,6 +51,10 @@ from strop.training.synth import synthesise
 
 PREFILL, PER_TOKEN, SPREAD = 0.5, 0.045, 0.35
 """Seconds, seconds an id, and the standard deviation of their logarithms. Answers have about 110 ids."""
+COLUMNS = (
+    *("workers", "tasks", "s", "tasks/s", "speed-up", "efficiency", "busy", "driver", "KB a task"),
+    *("delay p50", "p95"),
+)
 EVERY = 20
 """One job of so many has its bytes counted."""
 
@@ -64,10 +68,7 @@ def main() -> None:
     pool = [ray.remote(Workshop).options(num_cpus=0, max_concurrency=4096) for _ in range(options.processes)]
     actors = [one.remote(partial(simulated, options.speed)) for one in pool]
     asyncio.run(measured(ray, actors, synthesise(64, seed=1), 64, options.each))  # imports are not measured
-    print(
-        "| workers | tasks | s | tasks/s | speed-up | efficiency | busy | driver | KB/task | delay p50 | p95 |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     first = None
     for workers in map(int, filter(None, options.workers.split(","))):
         tasks = synthesise(options.tasks * workers, seed=0)

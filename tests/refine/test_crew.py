@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -282,3 +284,8 @@ async def test_leaving_ends_everybody_and_a_cancelled_job_frees_its_worker() -> 
         runs[1].cancel()
         assert await runs[2] == "2"
     assert all(worker.dead.is_set() for worker in village.hired)
+
+
+def test_ray_is_not_imported_before_it_is_used() -> None:
+    code = "import sys, strop.refine.ray_workers, strop.training.round; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

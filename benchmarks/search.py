@@ -5,11 +5,12 @@
 One vLLM engine, the same tasks drawn from the file, one part after the other with an empty prefix cache:
 
 - ``collect``: all of a collection, files included (its settings are those of the command line);
-- ``bare``: what it asked, once more: the same prompts in the same order, one request a sample, as long as the
+- ``bare``: what it asked, or the share of it that is about some of the tasks, once more: the same prompts in the same order, one request a sample, as long as the
   sample was, by a loop that keeps the engine full and does nothing else;
 - ``itool``: iTool's procedure (``itool.py``) on the tasks whose gold has the highest perplexity, as many as
   ``--itool`` says. Its pairs are counted by its own rules, and those among them that are sound: completed
   greedily, which is not charged, the chosen side ends in a right answer and the rejected one in a wrong one.
+  Strop's fragments are put to the same test.
 
 Prints tokens, tokens/s, the share of prompt ids out of the prefix cache (of every sample), accepted pairs and
 pairs per 1,000 generated tokens, pairs by kind and by the rejected side's error, and some pairs.
@@ -140,13 +141,20 @@ async def measured(engine: Metered, name: str, work: Any) -> tuple[Part, Any]:
     return engine.part, result
 
 
-async def bare(engine: Metered, part: Part, concurrency: int) -> None:
-    requests = [(one.prompt_ids, length) for one in part.asked for length in one.lengths]
+async def bare(engine: Metered, asked: Sequence[Asked], concurrency: int) -> None:
+    requests = [(one.prompt_ids, length) for one in asked for length in one.lengths]
 
     async def ask(request: tuple[tuple[int, ...], int]) -> None:
         await engine.exactly(*request)
 
     await in_flight(requests, ask, concurrency)
+
+
+def of_tasks(asked: Sequence[Asked], tasks: Sequence[Task], policy: Policy) -> list[Asked]:
+    """Requests about these tasks."""
+    prompts = {policy.prompt_ids(task) for task in tasks}
+    lengths = {len(prompt) for prompt in prompts}
+    return [one for one in asked if any(one.prompt_ids[:length] in prompts for length in lengths)]
 
 
 async def hardest(tasks: Sequence[Task], policy: Policy, most: int) -> list[Task]:
@@ -174,26 +182,39 @@ async def itool_pairs(tasks: Sequence[Task], policy: Policy, engine: Metered) ->
     return itool.shuffled(found)
 
 
-async def sound(pairs: Sequence[itool.TextPair], policy: Policy) -> int:
+Begun = tuple[Task, tuple[int, ...], tuple[int, ...]]
+"""A task, and the beginnings of a better and of a worse answer to it."""
+
+
+def begun_by_text(pair: itool.TextPair, policy: Policy) -> Begun:
+    better, worse = (policy.template.encode(f"{pair.before}{text}") for text in (pair.chosen, pair.rejected))
+    return pair.task, better, worse
+
+
+def begun_by_row(row: Mapping[str, Any], tasks: Mapping[str, Task]) -> Begun:
+    better, worse = ((*row["prefix_ids"], *row[side]) for side in ("chosen_ids", "rejected_ids"))
+    return tasks[row["task_id"]], better, worse
+
+
+async def sound(pairs: Sequence[Begun], policy: Policy) -> int:
     """How many of the pairs, completed greedily, are right on one side and wrong on the other."""
     count = 0
 
-    async def judge(pair: itool.TextPair) -> None:
+    async def judge(pair: Begun) -> None:
         nonlocal count
-        right, wrong = [await _completed(pair, text, policy) for text in (pair.chosen, pair.rejected)]
+        task, *sides = pair
+        right, wrong = [await _completed(task, ids, policy) for ids in sides]
         count += right and not wrong
 
-    await in_flight(pairs, judge, 12)
+    await in_flight(pairs, judge, 16)
     return count
 
 
-async def _completed(pair: itool.TextPair, fragment: str, policy: Policy) -> bool:
-    prompt = policy.prompt_ids(pair.task)
-    written = policy.template.encode(f"{pair.before}{fragment}")
-    (done,) = await policy.complete((*prompt, *written), Sampling(max_tokens=256))
-    ids = (*written, *done.token_ids)
-    draft = policy.draft_of(prompt, Completion(ids, done.finish_reason), pair.task.tools)
-    return assess(pair.task, draft).verdict.correct
+async def _completed(task: Task, ids: tuple[int, ...], policy: Policy) -> bool:
+    prompt = policy.prompt_ids(task)
+    (done,) = await policy.complete((*prompt, *ids), Sampling(max_tokens=256))
+    draft = policy.draft_of(prompt, Completion((*ids, *done.token_ids), done.finish_reason), task.tools)
+    return assess(task, draft).verdict.correct
 
 
 def settings(options: Any) -> CollectConfig:
@@ -247,7 +268,8 @@ async def run(options: Any) -> None:
             ours, summary = await measured(engine, "collect", collect(tasks, policy, config, out))
             parts = [ours]
             if options.bare:
-                loop = bare(engine, ours, options.sequences)
+                again = of_tasks(ours.asked, tasks[: max(1, round(options.bare * len(tasks)))], policy)
+                loop = bare(engine, again, options.sequences)
                 parts.append((await measured(engine, "bare", loop))[0])
             theirs: list[itool.TextPair] = []
             if options.itool:
@@ -260,8 +282,12 @@ async def run(options: Any) -> None:
                 rates = [part.tokens / part.seconds for part in parts[:2]]
                 print(f"collect at {rates[0] / rates[1]:.3f} of the bare loop's tokens/s")
             show_collection(out, summary, ours, options.print)
+            rows = [row for _, row in read_jsonl(out / "pairs.jsonl")[0] if row["kind"] == "fragment"]
+            by_id = {task.id: task for task in tasks}
+            good = await sound([begun_by_row(row, by_id) for row in rows], policy)
+            print(f"\nfragments completed greedily: {good} of {len(rows)} are right on one side only")
             if theirs or options.itool:
-                good = await sound(theirs, policy)
+                good = await sound([begun_by_text(pair, policy) for pair in theirs], policy)
                 tokens = parts[-1].tokens
                 print(f"\niTool: {len(theirs)} pairs by its own rules, {good} of them sound")
                 print(
@@ -276,7 +302,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="qwen2.5-coder-0.5b")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--itool", type=int, default=60, help="tasks of the baseline; 0 leaves it out")
-    parser.add_argument("--bare", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--bare", type=float, default=1.0, help="share of the tasks asked once more")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=CollectConfig().samples)
     parser.add_argument("--simulations", type=int, default=SearchConfig().simulations)

@@ -54,7 +54,7 @@ class CollectConfig:
     gold: GoldUse = GoldUse.UNSOLVED
     """When the gold answer may be the chosen one."""
     gate: GateConfig = field(default_factory=GateConfig)
-    concurrency: int = 8
+    concurrency: int = 16
     """Tasks in flight over one engine; each has up to `samples` or `search.width` answers in flight. ≥ 1."""
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ class Preference(NamedTuple):
 class GateConfig:
     """Thresholds; all ours."""
 
-    per_task: int = 2
+    per_task: int = 4
     """Most pairs of one task."""
     min_margin: float = 0.1
     """Least difference of the two values."""

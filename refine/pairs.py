@@ -1,16 +1,16 @@
 """Preference pairs out of a finished search tree.
 
-At every node whose children differ in value there are up to two pairs. Both share the context up to where
-their ids part (the node's prefix and whatever the two continuations still have in common), which is
-``prompt_ids + prefix_ids``; what is preferred is only what differs.
+At every node whose children differ in value the best child is set against every worse one. Both sides
+share the context up to where their ids part (the node's prefix and whatever the two continuations still have
+in common), which is ``prompt_ids + prefix_ids``; what is preferred is only what differs.
 
-- *fragment*: the fragment of the best child over that of the worst. No end-of-turn id ever belongs to one,
-  so a piece of a call is not learned as a whole answer.
+- *fragment*: the fragment of the best child over that of a worse one. No end-of-turn id ever belongs to
+  one, so a piece of a call is not learned as a whole answer.
 - *full*: the best right answer below the best child over the most typical wrong answer below a worse one,
   each to its own end-of-turn id.
 
-Where nothing sampled is right, the gold can stand in as chosen (`GoldUse`). Candidates are only proposed
-here; `strop.refine.gate` decides.
+Where nothing sampled is right, the gold can stand in as chosen (`GoldUse`): whole, and by fragments where
+sampled answers leave its path. Candidates are only proposed here; `strop.refine.gate` decides.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from strop.agent.chat import Ids, Template
-from strop.refine.joints import Joint
+from strop.refine.joints import Decode, Joint, cuts
 from strop.refine.sample import Outcome
 from strop.refine.tree import Node, SearchTree
 
@@ -141,43 +142,41 @@ def verdict_name(outcome: Outcome) -> str:
 def candidates(
     tree: SearchTree, template: Template, gold: GoldAnswer | None, use: GoldUse
 ) -> list[PreferencePair]:
-    """Every pair the tree offers, best first: full before fragment, then by the rejected side's visits
-    (what the policy does most), then by margin, then in the order of the tree."""
+    """Every pair the tree offers, best first.
+
+    Full pairs and fragments in turns; among each, first what the policy does most (the rejected side's
+    visits), then by margin, then in the order of the tree.
+    """
     found = [pair for node in tree.nodes if len(node.children) > 1 for pair in _at(tree, node, template)]
     solved = any(leaf.outcome and leaf.outcome.verdict.correct for leaf in tree.leaves())
     if gold and (use is GoldUse.ALWAYS or (use is GoldUse.UNSOLVED and not solved)):
         found.extend(_over_gold(tree, gold))
-    return sorted(
-        found, key=lambda pair: (pair.kind is PairKind.FRAGMENT, -pair.rejected.visits, -pair.margin)
-    )
+        found.extend(_gold_fragments(tree, gold, template))
+    ranked = sorted(found, key=lambda pair: (-pair.rejected.visits, -pair.margin))
+    kinds = ([pair for pair in ranked if pair.kind is kind] for kind in PairKind)
+    return [pair for turn in zip_longest(*kinds) for pair in turn if pair is not None]
 
 
 def _at(tree: SearchTree, node: Node, template: Template) -> Iterator[PreferencePair]:
-    """Pairs whose two sides part at or after `node`."""
+    """Pairs whose two sides part at or after `node`: its best child against every worse one."""
     ranked = sorted(tree.children(node), key=lambda child: -child.value)
-    best, worst = ranked[0], ranked[-1]
-    if best.value <= worst.value:
-        return
-    yield from _fragments(tree, node, (best, worst), template)
-    yield from _answers(tree, best, [child for child in ranked if child.value < best.value])
+    best, worse = ranked[0], [child for child in ranked if child.value < ranked[0].value]
+    for child in worse:
+        chosen, rejected = (_fragment_side(tree, one, template) for one in (best, child))
+        yield _fragment(tree, node, chosen, rejected, template)
+    yield from _answers(tree, best, worse)
 
 
-def _fragments(
-    tree: SearchTree, node: Node, ends: tuple[Node, Node], template: Template
-) -> Iterator[PreferencePair]:
-    chosen, rejected = (
-        Side(
-            _open_ended(child.ids, template.end_ids),
-            "",
-            child.value,
-            child.visits,
-            _best_outcome(tree, child),
-            child.joint,
-        )
-        for child in ends
-    )
-    pair = _pair(tree, PairKind.FRAGMENT, tree.prefix_ids(node), chosen, rejected)
-    yield replace(pair, chosen=_spelled(pair.chosen, template), rejected=_spelled(pair.rejected, template))
+def _fragment_side(tree: SearchTree, child: Node, template: Template) -> Side:
+    ids = _open_ended(child.ids, template.end_ids)
+    return Side(ids, "", child.value, child.visits, _best_outcome(tree, child), child.joint)
+
+
+def _fragment(
+    tree: SearchTree, node: Node, chosen: Side, rejected: Side, template: Template, source: str = "policy"
+) -> PreferencePair:
+    pair = _pair(tree, PairKind.FRAGMENT, tree.prefix_ids(node), chosen, rejected, source=source)
+    return replace(pair, chosen=_spelled(pair.chosen, template), rejected=_spelled(pair.rejected, template))
 
 
 def _spelled(side: Side, template: Template) -> Side:
@@ -185,27 +184,50 @@ def _spelled(side: Side, template: Template) -> Side:
 
 
 def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[PreferencePair]:
+    """The best child's right answer over the most typical wrong one below every worse child."""
     right = sorted(_by_typicality(tree, _endings(tree, [best], correct=True)), key=lambda end: end[2].repairs)
     if not right:
         return
-    beside = tree.prefix_ids(right[0][1])
-    wrong = _by_typicality(tree, _endings(tree, worse, correct=False), beside)
-    if not wrong:
-        return
-    sides = [
-        Side(tree.prefix_ids(leaf), outcome.text, child.value, child.visits, outcome, child.joint)
-        for child, leaf, outcome in (right[0], wrong[0])
-    ]
-    yield _pair(tree, PairKind.FULL, (), sides[0], sides[1])
+    chosen = _answer_side(tree, right[0])
+    for child in worse:
+        for wrong in _by_typicality(tree, _endings(tree, [child], correct=False), chosen.ids)[:1]:
+            yield _pair(tree, PairKind.FULL, (), chosen, _answer_side(tree, wrong))
+
+
+def _answer_side(tree: SearchTree, ending: Ending) -> Side:
+    child, leaf, outcome = ending
+    return Side(tree.prefix_ids(leaf), outcome.text, child.value, child.visits, outcome, child.joint)
 
 
 def _over_gold(tree: SearchTree, gold: GoldAnswer) -> Iterator[PreferencePair]:
-    """Gold over the most typical wrong answer of the whole tree."""
-    wrong = _by_typicality(tree, _endings(tree, [tree.root], correct=False), gold.ids)
-    for _, leaf, outcome in wrong[:1]:
-        chosen = Side(gold.ids, gold.outcome.text, gold.outcome.reward, 0, gold.outcome)
-        rejected = Side(tree.prefix_ids(leaf), outcome.text, leaf.value, leaf.visits, outcome)
-        yield _pair(tree, PairKind.FULL, (), chosen, rejected, source="gold")
+    """Gold over every wrong answer, each meaning once in its most typical spelling."""
+    chosen = Side(gold.ids, gold.outcome.text, gold.outcome.reward, 0, gold.outcome)
+    meanings: set[str] = set()
+    for _, leaf, outcome in _by_typicality(tree, _endings(tree, [tree.root], correct=False), gold.ids):
+        if outcome.meaning not in meanings:
+            meanings.add(outcome.meaning)
+            rejected = Side(tree.prefix_ids(leaf), outcome.text, leaf.value, leaf.visits, outcome)
+            yield _pair(tree, PairKind.FULL, (), chosen, rejected, source="gold")
+
+
+def _gold_fragments(tree: SearchTree, gold: GoldAnswer, template: Template) -> Iterator[PreferencePair]:
+    """Where sampled answers leave the gold's path: its next fragment over each of theirs."""
+    node: Node | None = tree.root
+    start = 0
+    for cut in cuts(gold.ids, _spelling(template), template.call_format, depth=len(gold.ids)):
+        if node is None:
+            return
+        ids = gold.ids[start : cut.end]
+        ours = Side(_open_ended(ids, template.end_ids), "", gold.outcome.reward, 0, gold.outcome, cut.joint)
+        others = [child for child in tree.children(node) if child.ids != ids]
+        for child in others:
+            yield _fragment(tree, node, ours, _fragment_side(tree, child, template), template, source="gold")
+        node = next((child for child in tree.children(node) if child.ids == ids), None)
+        start = cut.end
+
+
+def _spelling(template: Template) -> Decode:
+    return lambda ids: template.decode(ids, skip_special=False)
 
 
 def _pair(

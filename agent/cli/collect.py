@@ -73,7 +73,7 @@ def collect(
     engine_arg: EngineFlags = None,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Tasks in flight over one engine.")
-    ] = 8,
+    ] = 16,
     executor: Annotated[
         str,
         typer.Option(

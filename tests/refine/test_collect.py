@@ -141,7 +141,7 @@ async def test_gold_that_cannot_be_written_costs_its_task_only(
 ) -> None:
     odd = Task.from_json({**BOTH.to_json(), "calls": [call("get_weather", city=float("nan"))]})
     summary = await collect([odd, SIMPLE], policy(WORLD), CONFIG, tmp_path)
-    assert summary.by_category == {"simple": 2}
+    assert set(summary.by_category) == {"simple"}
     assert "task 'dir/both': its gold cannot be preferred" in capsys.readouterr().err
 
 

@@ -101,9 +101,28 @@ async def test_gold_is_chosen_where_nothing_sampled_is_right(use: GoldUse, sourc
     tree = await grown(BOTH, policy(mostly_one), k=8)
     accepted, _ = gate({BOTH.id: pairs_of(tree, BOTH, use)}, GateConfig(), END)
     assert {pair.source for pair in accepted} == sources
-    for pair in accepted:
-        assert pair.chosen.text == fenced(PARIS, ROME)
-        assert pair.rejected.text == fenced(PARIS)  # written most often
+    full = [pair for pair in accepted if pair.kind is PairKind.FULL]
+    assert {pair.chosen.text for pair in full} == ({fenced(PARIS, ROME)} if sources else set())
+    # What is written most often comes first.
+    assert [pair.rejected.text for pair in full] == ([fenced(PARIS), fenced(ROME)] if sources else [])
+
+
+async def test_gold_is_preferred_by_fragments_where_answers_leave_its_path() -> None:
+    answers = [fenced(PARIS), fenced(PARIS, call("get_weather", city="Rome", days=4))]
+    tree = await grown(BOTH, policy({"Weather in Paris and Rome for 3 days?": answers}), k=12)
+    pairs = [pair for pair in pairs_of(tree, BOTH, GoldUse.UNSOLVED) if pair.source == "gold"]
+    fragments = [pair for pair in pairs if pair.kind is PairKind.FRAGMENT]
+    gold = gold_answer(BOTH, TEMPLATE)
+    assert gold is not None
+    written = {tree.prefix_ids(leaf) for leaf in tree.leaves()}
+    for pair in fragments:
+        assert gold.ids[: len(pair.prefix_ids + pair.chosen.ids)] == pair.prefix_ids + pair.chosen.ids
+        begun = pair.prefix_ids + pair.rejected.ids
+        assert any(ids[: len(begun)] == begun for ids in written)
+    # One call where two are right parts at the bracket; the wrong number of days much later.
+    texts = [(pair.chosen.text, pair.rejected.text) for pair in fragments]
+    assert any(chosen.startswith("[") and rejected.startswith("{") for chosen, rejected in texts)
+    assert any(chosen.startswith("3") and rejected.startswith("4") for chosen, rejected in texts)
 
 
 async def test_a_pair_differs_in_what_is_said_and_not_in_how_it_is_laid_out() -> None:

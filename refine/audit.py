@@ -39,6 +39,9 @@ from strop.tools.files import BadRow, read_jsonl
 from strop.tools.share import wilson
 from strop.tools.task import Task
 
+FEWEST = 20
+"""Pairs below which nothing is said of their drift: a handful comes of two or three tasks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -256,7 +259,8 @@ def _lopsided(
             yield Objection(
                 name, f"{count} of {total} pairs ({count / total:.0%}) {what}, at most {most:.0%} may"
             )
-    if drifted is not None and drifted.variation - drifted.chance > thresholds.max_drift:
+    pairs = sum(one.pairs for one in drifted.errors.values()) if drifted is not None else 0
+    if drifted is not None and pairs >= FEWEST and drifted.variation - drifted.chance > thresholds.max_drift:
         yield Objection(
             "max_drift",
             f"the errors of the rejected sides are {drifted.variation:.2f} from the deficiency report's "

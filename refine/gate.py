@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from strop.agent.chat import Ids
 from strop.refine.joints import Joint
-from strop.refine.pairs import PairKind, PreferencePair, Side
+from strop.refine.pairs import PairKind, PreferencePair
 from strop.tools.bounds import require
 
 
@@ -24,7 +24,7 @@ class Refusal(StrEnum):
     EMPTY = "empty"
     """One side continues the shared context by nothing: it is the beginning of the other."""
     INCOMPLETE = "incomplete"
-    """A side of a full pair was cut off, or does not end by an end-of-turn id."""
+    """An answer was cut off, or a fragment's best one was: nobody knows how it would have ended."""
     CHOSEN_FAILS = "chosen_fails"
     """The chosen side's best answer is wrong."""
     REJECTED_PASSES = "rejected_passes"
@@ -126,7 +126,9 @@ def _refusal(pair: PreferencePair, config: GateConfig, end_ids: Sequence[int]) -
     sides = (pair.chosen, pair.rejected)
     if not all(side.ids for side in sides):
         return Refusal.EMPTY
-    if pair.kind is PairKind.FULL and not all(_whole(side, end_ids) for side in sides):
+    if not all(side.outcome.complete for side in sides):
+        return Refusal.INCOMPLETE
+    if pair.kind is PairKind.FULL and not all(ends_itself(side.ids, end_ids) for side in sides):
         return Refusal.INCOMPLETE
     if not pair.chosen.outcome.verdict.correct:
         return Refusal.CHOSEN_FAILS
@@ -164,10 +166,6 @@ def _last_word(text: str) -> str:
 
 
 _WORD = re.compile(r"[\w.-]+")
-
-
-def _whole(side: Side, end_ids: Collection[int]) -> bool:
-    return side.outcome.complete and ends_itself(side.ids, end_ids)
 
 
 def ends_itself(ids: Ids, end_ids: Collection[int]) -> bool:

@@ -285,10 +285,9 @@ def _by_typicality(tree: SearchTree, endings: list[Ending], beside: Ids = ()) ->
 
 
 def _best_outcome(tree: SearchTree, node: Node) -> Outcome:
-    """Of the most rewarded answer below; every node has one."""
-    return max(
-        (leaf.outcome for leaf in tree.leaves(node) if leaf.outcome), key=lambda outcome: outcome.reward
-    )
+    """Of the most rewarded answer below, one that ended by itself before one that did not."""
+    outcomes = (leaf.outcome for leaf in tree.leaves(node) if leaf.outcome)
+    return max(outcomes, key=lambda outcome: (outcome.reward, outcome.complete))
 
 
 def _open_ended(ids: Ids, end_ids: Sequence[int]) -> Ids:

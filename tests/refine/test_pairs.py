@@ -212,6 +212,12 @@ def test_an_unsound_pair_is_refused_with_its_reason(pair: PreferencePair, reason
     assert refusals(pair) == {reason: 1}
 
 
+def test_a_fragment_that_was_only_ever_cut_off_is_not_rejected() -> None:
+    rambling = replace(GOOD.rejected, outcome=outcome(correct=False, text="So, ", complete=False))
+    fragment = replace(GOOD, kind=PairKind.FRAGMENT, rejected=rambling)
+    assert refusals(fragment) == {Refusal.INCOMPLETE: 1}
+
+
 def opening(text: str, name: str, calls: int, *, correct: bool) -> Side:
     """One side of a fragment pair that ends with a tool's name."""
     made = tuple(ToolCall(name, {"n": number, "right": correct}) for number in range(calls))

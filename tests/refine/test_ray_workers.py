@@ -96,7 +96,7 @@ async def test_a_killed_process_costs_nothing(tmp_path: Path, alone: dict[str, b
         await seen(lambda: (out / "trees").exists())
         os.kill(next(pid for pid in sorted(workers_in(pids), reverse=True) if pid != first), signal.SIGKILL)
         await work
-    assert len(workers_in(pids)) >= 3
+        await seen(lambda: len(workers_in(pids)) >= 3)  # others were hired, if only after the work
     assert files(out) == alone
 
 

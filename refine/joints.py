@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from strop.agent.chat import Template
+
 Decode = Callable[[Sequence[int]], str]
 """Token ids to text; an incomplete UTF-8 sequence becomes U+FFFD."""
 
@@ -166,6 +168,11 @@ class PythonicScanner:
         elif char == "," and in_call:
             return Joint.ARGUMENT
         return None
+
+
+def spelling(template: Template) -> Decode:
+    """How a template spells ids, special ones included."""
+    return lambda ids: template.decode(ids, skip_special=False)
 
 
 def scanner_for(call_format: str) -> Scanner:

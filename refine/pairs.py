@@ -24,7 +24,8 @@ from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from strop.agent.chat import Ids, Template
-from strop.refine.joints import Decode, Joint, cuts
+from strop.refine.joints import Joint, cuts, spelling
+from strop.refine.partings import shared
 from strop.refine.sample import Outcome
 from strop.refine.tree import Node, SearchTree
 
@@ -214,7 +215,7 @@ def _gold_fragments(tree: SearchTree, gold: GoldAnswer, template: Template) -> I
     """Where sampled answers leave the gold's path: its next fragment over each of theirs."""
     node: Node | None = tree.root
     start = 0
-    for cut in cuts(gold.ids, _spelling(template), template.call_format, depth=len(gold.ids)):
+    for cut in cuts(gold.ids, spelling(template), template.call_format, depth=len(gold.ids)):
         if node is None:
             return
         ids = gold.ids[start : cut.end]
@@ -226,33 +227,21 @@ def _gold_fragments(tree: SearchTree, gold: GoldAnswer, template: Template) -> I
         start = cut.end
 
 
-def _spelling(template: Template) -> Decode:
-    return lambda ids: template.decode(ids, skip_special=False)
-
-
 def _pair(
     tree: SearchTree, kind: PairKind, prefix: Ids, chosen: Side, rejected: Side, *, source: str = "policy"
 ) -> PreferencePair:
     """Move what both sides begin with into the shared prefix."""
-    shared = _common(chosen.ids, rejected.ids)
+    same = shared(chosen.ids, rejected.ids)
     return PreferencePair(
         task_id=tree.task_id,
         category=tree.category,
         kind=kind,
         prompt_ids=tree.prompt_ids,
-        prefix_ids=prefix + chosen.ids[:shared],
-        chosen=replace(chosen, ids=chosen.ids[shared:]),
-        rejected=replace(rejected, ids=rejected.ids[shared:]),
+        prefix_ids=prefix + chosen.ids[:same],
+        chosen=replace(chosen, ids=chosen.ids[same:]),
+        rejected=replace(rejected, ids=rejected.ids[same:]),
         source=source,
     )
-
-
-def _common(one: Ids, other: Ids) -> int:
-    """Length of the longest common beginning."""
-    for index, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return index
-    return min(len(one), len(other))
 
 
 def _endings(tree: SearchTree, nodes: Sequence[Node], *, correct: bool) -> list[Ending]:
@@ -279,7 +268,7 @@ def _by_typicality(tree: SearchTree, endings: list[Ending], beside: Ids = ()) ->
         _, leaf, outcome = ending
         ids = tree.prefix_ids(leaf)
         mean = sum(node.logprob for node in tree.path(leaf)) / len(ids)
-        return -said[outcome.meaning], -_common(ids, beside), -leaf.visits, -mean, leaf.index
+        return -said[outcome.meaning], -shared(ids, beside), -leaf.visits, -mean, leaf.index
 
     return sorted(endings, key=key)
 

@@ -1,7 +1,7 @@
 """Rows of a pairs file, read back: what the trainer reads of them, and the evidence it does not look at.
 
-A row is readable here exactly where `strop.training.datasets` can train on it. Evidence is optional: a file
-of somebody else's has ids and perhaps texts.
+Training reads rows by this reader, too (`strop.training.datasets`). Evidence is optional: a file of somebody
+else's has ids and perhaps texts.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class PairRecord:
             category=_text(row, "category") or "",
             kind=PairKind(row["kind"]) if row.get("kind") in tuple(PairKind) else None,
             source=_text(evidence, "source") or "unknown",
-            prompt_ids=_ids(row, "prompt_ids"),
-            prefix_ids=_ids(row, "prefix_ids", empty=True),
+            prompt_ids=ids_in(row, "prompt_ids"),
+            prefix_ids=ids_in(row, "prefix_ids", empty=True),
             chosen=_side(row, evidence, "chosen"),
             rejected=_side(row, evidence, "rejected"),
         )
@@ -117,7 +117,7 @@ def _side(row: Mapping[str, Any], evidence: Mapping[str, Any], name: str) -> Rec
     value = evidence.get(f"{name}_value")
     known = isinstance(value, int | float) and not isinstance(value, bool)
     return RecordSide(
-        ids=_ids(row, f"{name}_ids"),
+        ids=ids_in(row, f"{name}_ids"),
         text=_text(row, f"{name}_text"),
         value=float(value) if known and value is not None else None,
         verdict=_text(evidence, f"{name}_verdict"),
@@ -129,7 +129,8 @@ def _text(row: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _ids(row: Mapping[str, Any], key: str, *, empty: bool = False) -> Ids:
+def ids_in(row: Mapping[str, Any], key: str, *, empty: bool = False) -> Ids:
+    """Token ids under `key`; none only where `empty`. Raises DataError naming row and key."""
     ids = row.get(key, [] if empty else None)
     whole = isinstance(ids, list) and all(type(one) is int and one >= 0 for one in ids)
     if not whole or not (ids or empty):

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
 from strop.refine.crowd import together
-from strop.refine.joints import Cut, cuts
+from strop.refine.joints import Cut, cuts, spelling
 from strop.refine.reward import RewardKind, rewarded
 from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample, sample_of
 from strop.refine.tree import Fragment, Node, SearchTree
@@ -183,7 +183,7 @@ async def search(
     config = replace(config, max_tokens=limit)
 
     def cut(ids: Sequence[int]) -> Sequence[Cut]:
-        return cuts(ids, _spelling(policy), policy.template.call_format, depth=config.depth)
+        return cuts(ids, spelling(policy.template), policy.template.call_format, depth=config.depth)
 
     grow(tree, tree.root, await rewarded(task, policy, samples, config.reward, config.worlds), cut)
     left = config.simulations
@@ -196,10 +196,6 @@ async def search(
             tree.release(node, config.width)
             grow(tree, node, found, cut)
     return tree
-
-
-def _spelling(policy: Policy) -> Callable[[Sequence[int]], str]:
-    return lambda ids: policy.template.decode(ids, skip_special=False)
 
 
 async def _continuations(

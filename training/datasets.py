@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from strop.refine.record import PairRecord, ids_in, pairs_file, read_records
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import BadRow, read_jsonl
 from strop.tools.formats import FORMATS
@@ -67,17 +68,9 @@ class PairRow:
         return max(max(self.prompt_ids), max(self.chosen_ids), max(self.rejected_ids))
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """Read a row of pairs.jsonl; fields training does not need are ignored. Raises DataError."""
-        pair = cls(
-            id=_name(row),
-            prompt_ids=_ids(row, "prompt_ids") + _ids(row, "prefix_ids", empty=True),
-            chosen_ids=_ids(row, "chosen_ids"),
-            rejected_ids=_ids(row, "rejected_ids"),
-        )
-        if pair.chosen_ids == pair.rejected_ids:
-            raise DataError(f"pair {pair.id!r}: chosen_ids and rejected_ids are the same")
-        return pair
+    def of(cls, record: PairRecord) -> Self:
+        """What training needs of a row."""
+        return cls(record.id, record.context_ids, record.chosen.ids, record.rejected.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +94,7 @@ class SftRow:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """Read ``{"id", "prompt_ids", "answer_ids"}``. Raises DataError naming the field."""
-        return cls(id=_name(row), prompt_ids=_ids(row, "prompt_ids"), answer_ids=_ids(row, "answer_ids"))
+        return cls(id=_name(row), prompt_ids=ids_in(row, "prompt_ids"), answer_ids=ids_in(row, "answer_ids"))
 
     @classmethod
     def from_task(cls, task: Task, template: Template) -> Self:
@@ -121,17 +114,10 @@ def read_pairs(path: Path) -> tuple[list[PairRow], list[BadRow]]:
 
     Raises DataError where the file cannot be read or holds no pair at all.
     """
-    file = path / "pairs.jsonl" if path.is_dir() else path
-    rows, bad = read_jsonl(file)
-    pairs: list[PairRow] = []
-    for line, row in rows:
-        try:
-            pairs.append(PairRow.from_json(row))
-        except DataError as error:
-            bad.append(BadRow(line, str(error)))
-    if not pairs:
-        raise DataError(_nothing("preference pair", bad), path=file)
-    return pairs, sorted(bad, key=lambda one: one.line)
+    records, bad = read_records(path)
+    if not records:
+        raise DataError(_nothing("preference pair", bad), path=pairs_file(path))
+    return [PairRow.of(record) for record in records], bad
 
 
 def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]]:
@@ -198,14 +184,6 @@ def _name(row: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         raise DataError(f"'id' must be text, got {name!r}")
     return name
-
-
-def _ids(row: Mapping[str, Any], key: str, *, empty: bool = False) -> tuple[int, ...]:
-    ids = row.get(key, [] if empty else None)
-    whole = isinstance(ids, list) and all(type(one) is int and one >= 0 for one in ids)
-    if not whole or not (ids or empty):
-        raise DataError(f"row {row.get('id')!r}: '{key}' must be a list of token ids, got {str(ids)[:60]}")
-    return tuple(ids)
 
 
 def _nothing(what: str, bad: Sequence[BadRow]) -> str:

@@ -207,7 +207,7 @@ async def test_a_dead_engine_is_a_dead_worker_and_a_reported_failure_is_not() ->
 
 
 async def test_a_fast_worker_gets_more_and_nobody_too_much() -> None:
-    village = Village(seconds=lambda number: 0.002 if number == 0 else 0.02)
+    village = Village(seconds=lambda number: 0.002 if number == 0 else 0.1)
     most = 0
 
     async def watch() -> None:
@@ -222,7 +222,7 @@ async def test_a_fast_worker_gets_more_and_nobody_too_much() -> None:
         await asyncio.gather(*map(crew.run, named(60)))
         watching.cancel()
     counts = [len(worker.jobs) for worker in village.hired]
-    assert counts[0] > 1.5 * counts[1] > 0  # ten times as fast, on a machine that may be busy
+    assert counts[0] > 3 * counts[1] > 0
     assert most == 3
 
 

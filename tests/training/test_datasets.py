@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.refine.record import read_records
+from strop.refine.record import PairRecord
 from strop.tools.errors import DataError
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall, ToolSpec
@@ -107,7 +107,7 @@ def test_long_rows_are_refused_with_a_reason_and_never_cut() -> None:
 
 def test_ids_of_another_model_are_an_error() -> None:
     with pytest.raises(DataError, match=r"row 'a' has token id 8.*vocabulary ends at 7.*another model"):
-        usable([PairRow.from_json(PAIR)], max_length=10, vocabulary=8)
+        usable([PairRow.of(PairRecord.from_json(PAIR, 1))], max_length=10, vocabulary=8)
 
 
 ROWS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), min_size=1)
@@ -138,13 +138,27 @@ ANY_IDS = st.lists(st.integers(-1, 5), max_size=3) | st.none() | st.just("12") |
         max_size=6,
     )
 )
-def test_a_check_reads_the_rows_that_training_reads(rows: list[dict[str, Any]]) -> None:
+def test_a_pair_is_read_where_its_ids_are_and_named_where_they_are_not(rows: list[dict[str, Any]]) -> None:
     sound = {"id": "sound", "prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]}
     with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder) / "pairs.jsonl", *rows, sound)
-        pairs, bad = read_pairs(path)
-        records, unreadable = read_records(path)
-    assert [one.line for one in unreadable] == [one.line for one in bad]
-    assert [(one.id, one.context_ids, one.chosen.ids, one.rejected.ids) for one in records] == [
-        (one.id, one.prompt_ids, one.chosen_ids, one.rejected_ids) for one in pairs
+        pairs, bad = read_pairs(write(Path(folder) / "pairs.jsonl", *rows, sound))
+    right = [_is_pair(row) for row in rows]
+    assert [one.line for one in bad] == [line for line, good in enumerate(right, start=1) if not good]
+    assert [(one.id, one.chosen_ids) for one in pairs] == [
+        (row["id"], tuple(row["chosen_ids"]))
+        for row in [*(row for row, good in zip(rows, right, strict=True) if good), sound]
     ]
+
+
+def _is_pair(row: dict[str, Any]) -> bool:
+    def ids(key: str) -> bool:
+        value = row.get(key)
+        return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+
+    needed = ("prompt_ids", "chosen_ids", "rejected_ids")
+    return (
+        isinstance(row["id"], str)
+        and all(ids(key) and row[key] for key in needed)
+        and ("prefix_ids" not in row or ids("prefix_ids"))
+        and row["chosen_ids"] != row["rejected_ids"]
+    )

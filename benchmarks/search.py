@@ -11,7 +11,7 @@ One vLLM engine, the same tasks drawn from the file, one part after the other wi
 - ``itool``: iTool's procedure (``itool.py``) on the tasks whose gold has the highest perplexity, as many as
   ``--itool`` says. Its pairs are counted by its own rules, and those among them that are sound: completed
   greedily, which is not charged, the chosen side ends in a right answer and the rejected one in a wrong one.
-  Strop's fragments are put to the same test.
+  Strop's fragments are put to the same test; both sides of its full pairs were judged as they stand.
 
 Prints tokens, tokens/s, the share of prompt ids out of the prefix cache (of every sample), accepted pairs and
 pairs per 1,000 generated tokens, pairs by kind and by the rejected side's error, and some pairs.
@@ -247,6 +247,12 @@ def show_collection(out: Path, summary: Any, part: Part, shown: int) -> None:
         print(f"+ {row['chosen_text']}\n- {row['rejected_text']}\n  values {values[0]:.2f} / {values[1]:.2f}")
 
 
+def show_rates(name: str, pairs: int, good: int, part: Part) -> None:
+    rates = [1000 * count / part.tokens for count in (pairs, good)]
+    print(f"{name}: {pairs} pairs by its own rules, {rates[0]:.2f} per 1,000 generated tokens")
+    print(f"{name}: {good} of them sound, {rates[1]:.2f} per 1,000 generated tokens", flush=True)
+
+
 def _spread(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """Some of each error, in turns."""
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -287,13 +293,11 @@ async def run(options: Any) -> None:
             by_id = {task.id: task for task in tasks}
             good = await sound([begun_by_row(row, by_id) for row in rows], policy)
             print(f"\nfragments completed greedily: {good} of {len(rows)} are right on one side only")
-            if theirs or options.itool:
+            whole = summary.by_kind.get("full", 0)  # both sides of these were judged
+            show_rates("Strop", whole + len(rows), whole + good, ours)
+            if options.itool:
                 good = await sound([begun_by_text(pair, policy) for pair in theirs], policy)
-                tokens = parts[-1].tokens
-                print(f"\niTool: {len(theirs)} pairs by its own rules, {good} of them sound")
-                print(
-                    f"per 1,000 tokens: {1000 * len(theirs) / tokens:.2f}, sound {1000 * good / tokens:.2f}"
-                )
+                show_rates("iTool", len(theirs), good, parts[-1])
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Tasks in, preference pairs out: sample, search, pair; see `strop.refine.store` for the files.
 
-All tasks of a stage run concurrently over one engine, or over those of many workers (`strop.refine.crew`).
+All tasks run concurrently over one engine, or over those of many workers (`strop.refine.crew`). The search
+waits for the last sample only where the selection does: the default does not.
 A kill loses the samples and trees in flight and nothing else. With an engine that honours seeds, equal
 arguments give equal bytes in pairs.jsonl, interrupted or not: every task has its own random numbers, and
 pairs are ordered by task, not by who finished first.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,24 @@ from rich.console import Console
 from strop.agent.chat import Template
 from strop.agent.lock import held
 from strop.agent.policy import Policy
+from strop.refine.crowd import each
 from strop.refine.deficiency import Deficiency, summarise
 from strop.refine.executor import Executor, Here
-from strop.refine.forest import search_all
+from strop.refine.forest import Forest
 from strop.refine.gate import GateConfig, GateReport, gate
 from strop.refine.golden import gold_answer
 from strop.refine.pairs import GoldAnswer, GoldUse, PreferencePair, candidates, verdict_name
 from strop.refine.sampling import SampleConfig, sample_all, sampled_by
 from strop.refine.search import SearchConfig
-from strop.refine.selection import DEFAULT, Embed, needs_perplexity, parse_selection, select_tasks
-from strop.refine.store import CollectionDir
+from strop.refine.selection import (
+    DEFAULT,
+    Embed,
+    judges_apart,
+    needs_perplexity,
+    parse_selection,
+    select_tasks,
+)
+from strop.refine.store import CollectionDir, Diagnosis
 from strop.tools.bounds import require
 from strop.tools.errors import UsageError
 from strop.tools.files import write_json, write_jsonl
@@ -137,15 +146,15 @@ async def _collect(
 ) -> CollectSummary:
     started = time.monotonic()
     store.claim(sampled_by(executor, config.sampling), asdict(config.search))
-    scored = needs_perplexity(config.select)
-    diagnoses = await sample_all(tasks, executor, config.sampling, store, score_gold=scored)
+    forest = Forest(executor, config.search, store, config.seed)
+    diagnoses = await _sample(tasks, config, forest)
     found = [diagnoses[task.id].deficiency for task in tasks]
     selected = await asyncio.to_thread(
         select_tasks, tasks, found, config.select, seed=config.seed, embed=embed
     )
     write_json(store.selection, selected.to_json())
     searched = [task for task in tasks if task.id in selected.reasons]
-    await search_all(searched, executor, config.search, store, diagnoses, seed=config.seed)
+    await _search(searched, diagnoses, forest)
     grown = store.index_trees()
     pairs, report = _pair_all(searched, executor.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
@@ -156,6 +165,33 @@ async def _collect(
     summary = _summary(found, len(searched), pairs, report, sampled, seconds)
     write_json(store.summary, asdict(summary))
     return summary
+
+
+async def _sample(tasks: Sequence[Task], config: CollectConfig, forest: Forest) -> dict[str, Diagnosis]:
+    """Stage 1. Where a task's selection depends on no other task, its tree is grown at once: nobody waits
+    for the last sample."""
+
+    async def go_on(task: Task, diagnosis: Diagnosis) -> None:
+        if select_tasks([task], [diagnosis.deficiency], config.select, seed=config.seed).reasons:
+            await forest.grow(task, diagnosis.samples)
+
+    return await sample_all(
+        tasks,
+        forest.executor,
+        config.sampling,
+        forest.store,
+        score_gold=needs_perplexity(config.select),
+        then=go_on if judges_apart(config.select) else None,
+    )
+
+
+async def _search(tasks: Sequence[Task], diagnoses: Mapping[str, Diagnosis], forest: Forest) -> None:
+    """Stage 2: the trees that are not there yet."""
+
+    async def grow(task: Task) -> None:
+        await forest.grow(task, diagnoses[task.id].samples)
+
+    await each("searching", tasks, grow, forest.executor.slots)
 
 
 def _pair_all(

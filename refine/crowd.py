@@ -16,15 +16,15 @@ Result = TypeVar("Result")
 
 
 async def each(
-    title: str, tasks: Sequence[Task], work: Callable[[Task], Awaitable[None]], limit: int, total: int
+    title: str, tasks: Sequence[Task], work: Callable[[Task], Awaitable[None]], limit: int
 ) -> None:
-    """`work` on all tasks, `limit` at a time, under a bar called `title` that counts up to `total`.
+    """`work` on all tasks, `limit` at a time, under a bar called `title`.
 
     The first failure cancels the rest and is raised as itself where it is a StropError.
     """
     gateway = asyncio.Semaphore(limit)
     with _progress() as progress:
-        bar = progress.add_task(title, total=total, completed=total - len(tasks))
+        bar = progress.add_task(title, total=len(tasks))
 
         async def run(task: Task) -> None:
             async with gateway:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from strop.agent.policy import Policy
-from strop.refine.crowd import each
 from strop.refine.executor import Executor
 from strop.refine.sample import Sample
 from strop.refine.search import SearchConfig, search
-from strop.refine.store import CollectionDir, Diagnosis, TreeFile
+from strop.refine.store import CollectionDir, TreeFile
 from strop.tools.task import Task
 
 
@@ -30,25 +29,19 @@ class SearchJob:
         return TreeFile.of(await search(self.task, policy, self.samples, self.config, seed=self.seed))
 
 
-async def search_all(
-    tasks: Sequence[Task],
-    executor: Executor,
-    config: SearchConfig,
-    store: CollectionDir,
-    diagnoses: Mapping[str, Diagnosis],
-    *,
-    seed: int,
-) -> None:
-    """A tree file for every one of `tasks`; those that are there stay. `executor.slots` trees grow at once.
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """The trees of one collection. A finished one is on disk and no longer in memory."""
 
-    A finished tree is on disk and no longer in memory. Raises EngineError, RunError.
-    """
+    executor: Executor
+    config: SearchConfig
+    store: CollectionDir
+    seed: int
 
-    async def one(task: Task) -> None:
-        job = SearchJob(task, diagnoses[task.id].samples, config, seed)
-        tree = await executor.run(job)
+    async def grow(self, task: Task, samples: Sequence[Sample]) -> None:
+        """The task's tree file, from these answers; one that is there stays. Raises EngineError, RunError."""
+        if self.store.tree_file(task.id).exists():
+            return
+        tree = await self.executor.run(SearchJob(task, tuple(samples), self.config, self.seed))
         # In a thread: others' results should not wait for the disk.
-        await asyncio.to_thread(store.write_tree, tree)
-
-    missing = [task for task in tasks if not store.tree_file(task.id).exists()]
-    await each("searching", missing, one, executor.slots, len(tasks))
+        await asyncio.to_thread(self.store.write_tree, tree)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -73,25 +73,34 @@ async def sample_all(
     store: CollectionDir,
     *,
     score_gold: bool = False,
+    then: Callable[[Task, Diagnosis], Awaitable[None]] | None = None,
 ) -> dict[str, Diagnosis]:
     """Every task's diagnosis by its id, those of earlier starts included; `executor.slots` tasks in flight.
 
-    With `score_gold` the golds are scored, too, those of tasks sampled earlier included. Raises UsageError
-    for a task that cannot be asked, EngineError where the engine fails, RunError.
+    With `score_gold` the golds are scored, too, those of tasks sampled earlier included. `then` is awaited
+    for every task as soon as its diagnosis is known, in the task's slot. Raises UsageError for a task that
+    cannot be asked, EngineError where the engine fails, RunError, and what `then` raises.
     """
     with store.diagnosis_log() as log:  # opened first: that drops a row cut off by a kill
         known = store.diagnoses(tasks)
         rows = Counter(known.keys())
 
-        async def one(task: Task) -> None:
+        async def diagnosed(task: Task) -> Diagnosis:
             earlier = known.get(task.id)
-            known[task.id] = await executor.run(SampleJob(task, config, earlier, score_gold))
-            if known[task.id] != earlier:
-                log.write(diagnosis_row(task, known[task.id]))
-                rows[task.id] += 1
+            if earlier is None or (score_gold and _lacks(earlier)):
+                known[task.id] = await executor.run(SampleJob(task, config, earlier, score_gold))
+                if known[task.id] != earlier:
+                    log.write(diagnosis_row(task, known[task.id]))
+                    rows[task.id] += 1
+            return known[task.id]
 
-        missing = [task for task in tasks if task.id not in known or (score_gold and _lacks(known[task.id]))]
-        await each("finding deficiencies", missing, one, executor.slots, len(tasks))
+        async def one(task: Task) -> None:
+            diagnosis = await diagnosed(task)
+            if then is not None:
+                await then(task, diagnosis)
+
+        title = "finding deficiencies" if then is None else "sampling and searching"
+        await each(title, tasks, one, executor.slots)
     if max(rows.values(), default=0) > 1:
         store.keep_last_rows()
     return known

@@ -159,6 +159,11 @@ def needs_perplexity(texts: Iterable[str]) -> bool:
     return any(one.name == "perplexity" for one in parse_selection(texts))
 
 
+def judges_apart(texts: Iterable[str]) -> bool:
+    """Whether a selection keeps or drops each task whatever the others are. Raises UsageError."""
+    return all(one.name == "band" for one in parse_selection(texts))
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one strategy of a selection did."""

@@ -25,7 +25,7 @@ from strop.refine.store import CollectionDir
 from strop.refine.tree import SearchTree, violations
 from strop.tools.errors import DataError, EngineError, RunError, UsageError
 from strop.tools.task import Task
-from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, call, policy
+from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, call, files, policy
 
 CONFIG = CollectConfig(samples=6, search=SearchConfig(simulations=4, max_tokens=400), concurrency=2)
 
@@ -74,6 +74,19 @@ async def test_the_same_seed_gives_the_same_bytes_at_any_concurrency(tmp_path: P
     await collected(tmp_path / "c", replace(CONFIG, seed=1))
     texts = [(tmp_path / name / "pairs.jsonl").read_bytes() for name in "abc"]
     assert texts[0] == texts[1] != texts[2]
+
+
+async def test_trees_do_not_wait_for_other_tasks_samples_unless_the_selection_does(tmp_path: Path) -> None:
+    waited = {}
+    for name, select in (("apart", ("band",)), ("together", ("band", "random:99"))):
+        own = policy(WORLD)
+        assert isinstance(own.engine, ScriptedEngine)
+        await collect(TASKS, own, replace(CONFIG, select=select, concurrency=1), tmp_path / name)
+        asked = [request.prompt_ids for request in own.engine.requests]
+        last_sample = next(place for place, ids in enumerate(asked) if ids == own.prompt_ids(EASY))
+        waited[name] = len({asked[place] for place in range(last_sample)}) == len(TASKS) - 1
+    assert waited == {"apart": False, "together": True}
+    assert files(tmp_path / "apart") == files(tmp_path / "together")
 
 
 async def test_a_second_start_asks_nothing(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from strop.refine.executor import Job, Result, identity_of
 from strop.refine.search import SearchConfig
 from strop.tools.errors import EngineDeadError, EngineError, ModelError, RunError
 from strop.tools.task import Task
-from tests.refine.worlds import EASY, SIMPLE, TASKS, WORLD, policy
+from tests.refine.worlds import EASY, SIMPLE, TASKS, WORLD, files, policy
 
 CONFIG = CollectConfig(samples=6, search=SearchConfig(simulations=4, max_tokens=400), concurrency=2)
 
@@ -108,15 +108,6 @@ class Name:
 
 def named(count: int) -> list[Name]:
     return [Name(replace(SIMPLE, id=str(number))) for number in range(count)]
-
-
-def files(out: Path) -> dict[str, bytes]:
-    """What a collection says, whatever the order it was found out in."""
-    found = {f.name: f.read_bytes() for f in (out / "trees").glob("[!.]*")}
-    for name in ("pairs.jsonl", "settings.json"):
-        found[name] = (out / name).read_bytes()
-    rows = sorted((out / "deficiencies.jsonl").read_bytes().splitlines())
-    return {**found, "deficiencies.jsonl": b"\n".join(rows)}
 
 
 @given(

@@ -24,8 +24,8 @@ from strop.agent.policy import Policy
 from strop.refine.collect import collect, collect_with
 from strop.refine.ray_workers import RayPlan, ray_crew
 from strop.tools.errors import EngineError, ModelError, RunError, UsageError
-from tests.refine.test_crew import CONFIG, files
-from tests.refine.worlds import SIMPLE, TASKS, WORLD, policy
+from tests.refine.test_crew import CONFIG
+from tests.refine.worlds import SIMPLE, TASKS, WORLD, files, policy
 
 pytest.importorskip("ray", reason="Ray is not installed: strop[ray]")
 
@@ -144,6 +144,13 @@ async def test_a_model_that_is_not_there_is_said_so() -> None:
             pass
 
 
+def endless(prompt: Ids) -> Entry | None:
+    """One of two workers never answers: its driver cannot be done before it is told to end."""
+    if last_turn(prompt) == "Tell me a joke.":
+        time.sleep(3600)
+    return WORLD[last_turn(prompt)]
+
+
 DRIVER = """
 import asyncio, sys
 from functools import partial
@@ -151,11 +158,12 @@ from pathlib import Path
 from strop.refine.collect import collect_with
 from strop.refine.ray_workers import RayPlan, ray_crew
 from tests.refine.test_crew import CONFIG
-from tests.refine.test_ray_workers import scripted
+from tests.refine.test_ray_workers import endless, scripted
 from tests.refine.worlds import TASKS
 
 async def main(pids, out):
-    async with ray_crew(partial(scripted, pids, 0.3), RayPlan(workers=2, each=1, cpus=0)) as crew:
+    plan = RayPlan(workers=2, each=1, cpus=0)
+    async with ray_crew(partial(scripted, pids, script=endless), plan) as crew:
         await collect_with(crew, TASKS, CONFIG, out)
 
 asyncio.run(main(*map(Path, sys.argv[1:])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from strop.agent.engines.scripted import Entry, Script, ScriptedEngine, ScriptedTemplate
@@ -67,6 +68,15 @@ def task(
 def policy(script: Script, **options: Any) -> Policy:
     """A policy that answers each question (the content of the last turn) as scripted."""
     return Policy(ScriptedEngine(script, **options), ScriptedTemplate())
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """What a collection says, whatever the order it was found out in."""
+    found = {f.name: f.read_bytes() for f in (out / "trees").glob("[!.]*")}
+    for name in ("pairs.jsonl", "settings.json"):
+        found[name] = (out / name).read_bytes()
+    rows = sorted((out / "deficiencies.jsonl").read_bytes().splitlines())
+    return {**found, "deficiencies.jsonl": b"\n".join(rows)}
 
 
 PARIS = call("get_weather", city="Paris", days=3)

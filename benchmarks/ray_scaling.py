@@ -10,8 +10,8 @@ the time would stay the same if nothing were lost. Simulated workers share `--pr
 takes no processor, and 64 times Python takes 6 GB. The collecting process keeps its books by worker all the
 same.
 
-``busy`` is the share of the slots' time with a job in it: what is missing is the end of each of the two
-stages, when the last jobs are waited for, and the delays. ``driver`` is the share of one core that the
+``busy`` is the share of the slots' time with a job in it: what is missing is the end, when the last jobs are
+waited for, and the delays. ``driver`` is the share of one core that the
 collecting process uses. ``delay`` is how long a job and its result are under way: from asking for a worker to
 the job's beginning, and from its end to the result's arrival. No job waits for a worker to be free in it,
 since only as many are asked for as there are slots.

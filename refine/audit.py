@@ -142,6 +142,8 @@ class Knowledge:
     """Wrong samples by error, of the deficiency report; empty where there is none."""
     end_ids: Collection[int] = ()
     """Ids that end a turn; empty: those most full pairs end by."""
+    worlds: str = ""
+    """Module of simulated worlds the pairs were judged in, too; empty: none."""
 
 
 def audit(
@@ -149,7 +151,7 @@ def audit(
 ) -> Audit:
     """Look at every row and at all of them together. Pure; `records` and `bad` are `read_records`'s."""
     end_ids = tuple(sorted(known.end_ids)) or usual_ends(records)
-    judged = [JudgedRow.of(one, known.tasks or {}) for one in records]
+    judged = [JudgedRow.of(one, known.tasks or {}, known.worlds) for one in records]
     findings = [Finding(row.line, "", Defect.UNREADABLE, row.reason) for row in bad]
     for one in judged:
         findings += faults(one, thresholds.min_margin, thresholds.max_length, end_ids, known.tasks)
@@ -185,6 +187,7 @@ def audit_file(
     tasks: Mapping[str, Task] | None = None,
     deficiencies: Path | None = None,
     end_ids: Collection[int] = (),
+    worlds: str = "",
 ) -> Audit:
     """Audit a pairs file, or a collection's directory with its deficiencies.jsonl unless another is named.
 
@@ -196,7 +199,7 @@ def audit_file(
     beside = path / "deficiencies.jsonl"
     report = deficiencies or (beside if beside.exists() else None)
     errors, ends = read_sampled(report) if report else ({}, frozenset())
-    return audit(records, bad, thresholds, Knowledge(tasks, errors, end_ids or ends))
+    return audit(records, bad, thresholds, Knowledge(tasks, errors, end_ids or ends, worlds))
 
 
 def read_sampled(file: Path) -> tuple[dict[str, int], frozenset[int]]:

@@ -79,7 +79,14 @@ class CollectConfig:
     @property
     def sampling(self) -> SampleConfig:
         """How the first stage samples."""
-        return SampleConfig(self.samples, self.temperature, self.top_p, self.search.max_tokens, self.seed)
+        return SampleConfig(
+            self.samples,
+            self.temperature,
+            self.top_p,
+            self.search.max_tokens,
+            self.seed,
+            self.search.worlds,
+        )
 
     def sampled_with(self) -> dict[str, Any]:
         """What a collection's samples and trees depend on; the rest may change when one is resumed."""

@@ -13,6 +13,7 @@ from strop.refine.gate import Preference, conflicting, ends_itself, evenly_space
 from strop.refine.pairs import PairKind
 from strop.refine.record import PairRecord, RecordSide
 from strop.refine.sample import Outcome, assess
+from strop.refine.simulated import executed
 from strop.tools.formats import read_calls
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
@@ -81,14 +82,17 @@ class JudgedRow:
         return self.chosen is not None
 
     @classmethod
-    def of(cls, record: PairRecord, tasks: Mapping[str, Task]) -> Self:
-        """Read both sides, and judge them where they are whole answers to a known task."""
+    def of(cls, record: PairRecord, tasks: Mapping[str, Task], worlds: str = "") -> Self:
+        """Read both sides, and judge them where they are whole answers to a known task.
+
+        `worlds` is as of `strop.refine.simulated.judged`.
+        """
         if record.kind is not PairKind.FULL or record.chosen.text is None or record.rejected.text is None:
             texts = [_written(side) for side in (record.chosen, record.rejected)]
             return cls(record, Preference(record.context_ids, *texts), None, None)
         task = tasks.get(record.task_id)
         sides = [
-            _outcome(side.text or "", record.prefix_ids + side.ids, task)
+            _outcome(side.text or "", record.prefix_ids + side.ids, task, worlds)
             for side in (record.chosen, record.rejected)
         ]
         preference = Preference(record.prompt_ids, *(side.meaning for side in sides))
@@ -100,14 +104,15 @@ def _written(side: RecordSide) -> str:
     return str(side.ids) if side.text is None else evenly_spaced(side.text)
 
 
-def _outcome(text: str, ids: Ids, task: Task | None) -> Outcome:
+def _outcome(text: str, ids: Ids, task: Task | None, worlds: str) -> Outcome:
     """What a whole answer says, and is worth where the task is known."""
     thinking = "</think>" in text and not text.lstrip().startswith("<think>")  # opened by the prompt
     reading = read_calls(text, tools=task.tools if task else (), thinking=thinking)
     calls = () if reading.problem else reading.calls
     draft = Draft((), ids, text, calls, reading.content, problem=reading.problem)
     if task is not None:
-        return assess(task, draft)
+        outcome = assess(task, draft)
+        return executed(task, outcome, worlds) if worlds else outcome
     return Outcome(text, calls, Verdict.right(), 0.0, complete=True)  # only its meaning is asked for
 
 

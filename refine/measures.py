@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
 
-from strop.refine.distance import edit_distance
+from rapidfuzz.distance import Levenshtein
+
 from strop.refine.record import PairRecord
 from strop.tools.verdict import ErrorKind
 
@@ -138,7 +139,7 @@ def by_kind(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]:
 
 def distance(record: PairRecord) -> float:
     """Edits between the two sides over the ids of the longer answer, its shared beginning included."""
-    edits = edit_distance(record.chosen.ids, record.rejected.ids)
+    edits = Levenshtein.distance(record.chosen.ids, record.rejected.ids)
     return edits / (len(record.prefix_ids) + max(len(record.chosen.ids), len(record.rejected.ids)))
 
 

@@ -6,33 +6,24 @@ are the other ways, most of them for comparison:
 
 - *binary*: 1 or 0;
 - *judge* and *judge_blind*: the policy grades the answer from A to D, with the gold before it or without, as
-  iTool does (arXiv 2501.09766): (1.0·P(A) + 0.1·P(B) − 1.0·P(C) − 2.0·P(D)) / 4, brought into [0, 1];
-- *worlds*: where the task's tools are simulated, calls that read differently but do the same are right.
+  iTool does (arXiv 2501.09766): (1.0·P(A) + 0.1·P(B) − 1.0·P(C) − 2.0·P(D)) / 4, brought into [0, 1].
 
-Verdicts stay what they are except for the last, which turns wrong ones into right ones; pairs and their gate
-go by verdicts.
+Verdicts stay what they are; pairs and their gate go by verdicts.
 """
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from functools import cache
-from typing import Any
 
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
 from strop.refine.crowd import together
 from strop.refine.sample import DIGITS, Outcome, Sample
-from strop.tools.errors import DataError, StepLimitError, UsageError
-from strop.tools.simulators import Simulators
-from strop.tools.spec import ToolCall
+from strop.tools.errors import UsageError
 from strop.tools.task import Task
-from strop.tools.verdict import Verdict
 
 
 class RewardKind(StrEnum):
@@ -64,16 +55,11 @@ Answer:
 Write one letter: A, B, C or D."""
 
 
-async def rewarded(
-    task: Task, policy: Policy, samples: Sequence[Sample], kind: RewardKind, worlds: str = ""
-) -> list[Sample]:
+async def rewarded(task: Task, policy: Policy, samples: Sequence[Sample], kind: RewardKind) -> list[Sample]:
     """The samples with the rewards of that kind, in [0, 1].
 
-    `worlds` names a module of simulated worlds (`executed`); none where it is empty. Raises EngineError,
-    UsageError where the template has no single id for a grade.
+    Raises EngineError, UsageError where the template has no single id for a grade.
     """
-    if worlds:
-        samples = [await executed(task, sample, worlds) for sample in samples]
     match kind:
         case RewardKind.GRADED:
             return list(samples)
@@ -116,64 +102,3 @@ def _letter(policy: Policy, letter: str) -> int:
 def _gold_text(task: Task) -> str:
     assert task.gold is not None
     return "\n".join(map(str, task.gold.calls)) or task.gold.response or "No tool is called."
-
-
-# --- simulated worlds ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TaskWorld:
-    """How the world of a task begins (`strop.tools.simulators.Setup`)."""
-
-    task: Task
-
-    def to_json(self) -> dict[str, Any]:
-        """What the module's ``open_world`` is given: id, category and names of the tools."""
-        tools = [tool.name for tool in self.task.tools]
-        return {"task_id": self.task.id, "category": self.task.category, "tools": tools}
-
-
-async def executed(task: Task, sample: Sample, worlds: str) -> Sample:
-    """The sample, right and worth 1 if its calls come to the same as the gold's in the task's world.
-
-    The same are the calls' results, in any order, and what the world tells of itself afterwards. An answer
-    without calls, a wrong number of them, one that cannot be read, or one over the limits of
-    `strop.tools.simulators` stays what it is. Raises DataError where the world cannot begin.
-    """
-    outcome, gold = sample.outcome, task.gold
-    if gold is None or outcome.verdict.correct or not outcome.complete or not outcome.calls:
-        return sample
-    if len(outcome.calls) != len(gold.calls):
-        return sample
-    if await asyncio.to_thread(_come_to_the_same, worlds, task, outcome.calls, gold.calls):
-        return replace(sample, outcome=replace(outcome, verdict=Verdict.right(), reward=1.0))
-    return sample
-
-
-def _come_to_the_same(worlds: str, task: Task, ours: Sequence[ToolCall], gold: Sequence[ToolCall]) -> bool:
-    wanted = _played(worlds, task, gold)
-    if wanted is None:
-        raise DataError(f"task {task.id!r}: its gold calls cannot be made in {worlds} within the limits")
-    return _played(worlds, task, ours) == wanted
-
-
-def _played(worlds: str, task: Task, calls: Sequence[ToolCall]) -> tuple[list[str], Any] | None:
-    """Results of the calls, sorted, and the world's state after them; None where they take too long."""
-    simulators, setup = _simulators(worlds), TaskWorld(task)
-    world = f"{task.id} {next(_PLAYED)}"
-    try:
-        results = simulators.step(world, setup, calls)
-        return sorted(results), simulators.begin(world, setup, calls)
-    except StepLimitError:
-        return None
-    finally:
-        simulators.close_world(world)
-
-
-_PLAYED = itertools.count()
-
-
-@cache
-def _simulators(worlds: str) -> Simulators:
-    """This process's child for the module of that name."""
-    return Simulators(worlds)

@@ -23,7 +23,8 @@ from strop.refine.executor import Executor
 from strop.refine.golden import gold_answer
 from strop.refine.pairs import GoldAnswer
 from strop.refine.partings import Parting, Written, partings
-from strop.refine.sample import DIGITS, Sample, sample_of
+from strop.refine.sample import DIGITS, Sample
+from strop.refine.simulated import judged
 from strop.refine.store import CollectionDir, Diagnosis, diagnosis_row
 from strop.tools.errors import EndpointError, TooLongError, UsageError
 from strop.tools.task import Task
@@ -43,6 +44,8 @@ class SampleConfig:
     max_tokens: int = 256
     """Most ids of an answer."""
     seed: int = 0
+    worlds: str = ""
+    """Importable module of simulated worlds; in them, calls that do the same as the gold's are right."""
 
 
 def sampled_by(executor: Executor, config: SampleConfig) -> dict[str, Any]:
@@ -128,7 +131,7 @@ async def _diagnose(task: Task, policy: Policy, config: SampleConfig) -> Diagnos
         return Diagnosis(unsampled(task, Selection.NO_ROOM), ())
     except UsageError as error:
         raise UsageError(f"task {task.id!r} cannot be asked: {error}") from error
-    samples = tuple(sample_of(task, draft) for draft in drafts)
+    samples = tuple(await judged(task, drafts, config.worlds))
     return Diagnosis(diagnose(task, samples, _partings(task, policy, samples)), samples)
 
 

@@ -29,7 +29,8 @@ from strop.agent.policy import Policy
 from strop.refine.crowd import together
 from strop.refine.joints import Cut, cuts, spelling
 from strop.refine.reward import RewardKind, rewarded
-from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample, sample_of
+from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample
+from strop.refine.simulated import judged
 from strop.refine.tree import Fragment, Node, SearchTree
 from strop.tools.bounds import require
 from strop.tools.task import Task
@@ -172,7 +173,8 @@ def grow(
 async def search(
     task: Task, policy: Policy, samples: Sequence[Sample], config: SearchConfig, *, seed: int
 ) -> SearchTree:
-    """Search one task. `samples` are answers drawn beforehand from the whole prompt: the root's expansion.
+    """Search one task. `samples` are answers drawn beforehand from the whole prompt, and judged: the root's
+    expansion.
 
     With an engine that honours seeds the tree depends on nothing but the arguments. Raises EngineError.
     """
@@ -185,7 +187,7 @@ async def search(
     def cut(ids: Sequence[int]) -> Sequence[Cut]:
         return cuts(ids, spelling(policy.template), policy.template.call_format, depth=config.depth)
 
-    grow(tree, tree.root, await rewarded(task, policy, samples, config.reward, config.worlds), cut)
+    grow(tree, tree.root, await rewarded(task, policy, samples, config.reward), cut)
     left = config.simulations
     while left and (wave := claim_wave(tree, replace(config, wave=min(left, config.wave)), rng)):
         left -= len(wave)
@@ -221,8 +223,8 @@ async def _continuations(
         )
         for done in completions
     ]
-    samples = [sample_of(task, policy.draft_of(tree.prompt_ids, done, task.tools)) for done in whole]
-    return await rewarded(task, policy, samples, config.reward, config.worlds)
+    drafts = [policy.draft_of(tree.prompt_ids, done, task.tools) for done in whole]
+    return await rewarded(task, policy, await judged(task, drafts, config.worlds), config.reward)
 
 
 def _spread(node: Node) -> tuple[float, ...]:

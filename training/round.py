@@ -271,7 +271,8 @@ def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task])
         min_margin=config.collect.gate.min_margin,
         max_length=config.train.max_length,
     )
-    found = audit_file(collection, thresholds, tasks={task.id: task for task in tasks})
+    known, worlds = {task.id: task for task in tasks}, config.collect.search.worlds
+    found = audit_file(collection, thresholds, tasks=known, worlds=worlds)
     if not found.accepted:
         reasons = "; ".join(objection.reason for objection in found.objections)
         raise RunError(

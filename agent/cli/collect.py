@@ -16,6 +16,7 @@ from strop.agent.cli.options import (
     ModelArgument,
     SeedOption,
     SelectOption,
+    WorldsOption,
 )
 
 _SEARCH = "Search"
@@ -52,15 +53,7 @@ def collect(
             rich_help_panel=_SEARCH,
         ),
     ] = "graded",
-    worlds: Annotated[
-        str,
-        typer.Option(
-            "--worlds",
-            metavar="MODULE",
-            help="Simulated tools: calls that do in them what the gold's do are right.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = "",
+    worlds: WorldsOption = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 0.8,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens of an answer.")] = 256,
     gold: Annotated[

@@ -16,6 +16,7 @@ from strop.agent.cli.options import (
     ModelArgument,
     SeedOption,
     SelectOption,
+    WorldsOption,
 )
 
 
@@ -37,6 +38,7 @@ def deficiencies(
         bool,
         typer.Option("--score-gold/--no-score-gold", help="Perplexity of each gold: one more prompt a task."),
     ] = True,
+    worlds: WorldsOption = "",
     select: SelectOption = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Tasks in flight.")] = 8,
     seed: SeedOption = 0,
@@ -56,7 +58,9 @@ def deficiencies(
     from strop.refine.survey_report import Report, findings, headline
 
     config = SurveyConfig(
-        SampleConfig(samples=samples, temperature=temperature, max_tokens=max_tokens, seed=seed),
+        SampleConfig(
+            samples=samples, temperature=temperature, max_tokens=max_tokens, seed=seed, worlds=worlds
+        ),
         score_gold=score_gold,
         select=tuple(select or DEFAULT),
         concurrency=concurrency,

@@ -43,6 +43,14 @@ EngineFlags: TypeAlias = Annotated[
         help="Passed on to vLLM, e.g. tensor_parallel_size=2; may be repeated.",
     ),
 ]
+WorldsOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--worlds",
+        metavar="MODULE",
+        help="Simulated tools: calls that do in them what the gold's do are right.",
+    ),
+]
 SelectOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

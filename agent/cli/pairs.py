@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from strop.agent.cli.options import WorldsOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,6 +26,7 @@ def check(
         Path | None,
         typer.Option("--tasks", metavar="FILE.jsonl", help="Their tasks: whole answers are judged anew."),
     ] = None,
+    worlds: WorldsOption = "",
     deficiencies: Annotated[
         Path | None,
         typer.Option("--deficiencies", metavar="FILE.jsonl", help="What samples get wrong; default DIR's."),
@@ -76,7 +79,9 @@ def check(
         max_drift=max_drift,
     )
     known = {task.id: task for task in read_tasks_aloud(tasks)} if tasks else None
-    found = audit_file(pairs, thresholds, tasks=known, deficiencies=deficiencies, end_ids=end_id or ())
+    found = audit_file(
+        pairs, thresholds, tasks=known, deficiencies=deficiencies, end_ids=end_id or (), worlds=worlds
+    )
     kept = None if write_clean is None else _write_clean(pairs_file(pairs), write_clean, found)
     if as_json:
         typer.echo(json_text(found.to_json(), indent=2))

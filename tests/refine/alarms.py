@@ -1,4 +1,4 @@
-"""A simulated world to search in: an alarm clock, for `strop.refine.reward.executed`."""
+"""A simulated world to search in: an alarm clock, for `strop.refine.simulated.executed`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from strop.agent.engines.scripted_model import END_ID, encode
 from strop.refine.audit import Audit, Knowledge, Thresholds, audit, audit_file, read_sampled
 from strop.refine.collect import CollectConfig, collect
 from strop.refine.defects import Defect
-from strop.refine.distance import edit_distance
 from strop.refine.gate import GateConfig
 from strop.refine.record import PairRecord, read_records
 from strop.refine.search import SearchConfig
@@ -29,27 +28,6 @@ from strop.tools.task import Task, tasks_to_rows
 from tests.refine.worlds import TASKS, WORLD, call, fenced, policy, task
 
 Row = dict[str, Any]
-
-ids = st.lists(st.integers(0, 3), max_size=12)
-
-
-def plain_distance(one: list[int], other: list[int]) -> int:
-    row = list(range(len(other) + 1))
-    for place, item in enumerate(one, start=1):
-        before, row = row, [place]
-        for there, its in enumerate(other):
-            row.append(min(before[there + 1] + 1, row[-1] + 1, before[there] + (item != its)))
-    return row[-1]
-
-
-@given(ids, ids)
-def test_edit_distance_is_that_of_the_table(one: list[int], other: list[int]) -> None:
-    assert edit_distance(one, other) == plain_distance(one, other)
-
-
-@given(ids, ids, ids)
-def test_what_is_shared_makes_no_distance(shared: list[int], one: list[int], other: list[int]) -> None:
-    assert edit_distance(shared + one, shared + other) == edit_distance(one, other)
 
 
 def question(number: int) -> Task:

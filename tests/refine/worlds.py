@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from strop.agent.answer import Draft
+from strop.agent.engines.base import FinishReason
 from strop.agent.engines.scripted import Entry, Script, ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
+from strop.refine.sample import Sample, assess
+from strop.tools.formats import read_calls
 from strop.tools.task import Task
 
 WEATHER = {
@@ -68,6 +73,14 @@ def task(
 def policy(script: Script, **options: Any) -> Policy:
     """A policy that answers each question (the content of the last turn) as scripted."""
     return Policy(ScriptedEngine(script, **options), ScriptedTemplate())
+
+
+def answered(task: Task, *calls: dict[str, Any], text: str | None = None) -> Sample:
+    """A sample that writes these calls, or that text."""
+    text = text or fenced(*calls)
+    reading = read_calls(text)
+    draft = Draft((), tuple(text.encode()), text, reading.calls, reading.content, problem=reading.problem)
+    return Sample(draft.token_ids, (), assess(task, replace(draft, finish_reason=FinishReason.STOP)))
 
 
 def files(out: Path) -> dict[str, bytes]:

@@ -288,6 +288,7 @@ async def run(options: Any) -> None:
             if options.bare:
                 rates = [part.tokens / part.seconds for part in parts[:2]]
                 print(f"collect at {rates[0] / rates[1]:.3f} of the bare loop's tokens/s")
+            engine.part = Part("not charged")
             show_collection(out, summary, ours, options.print)
             rows = [row for _, row in read_jsonl(out / "pairs.jsonl")[0] if row["kind"] == "fragment"]
             by_id = {task.id: task for task in tasks}

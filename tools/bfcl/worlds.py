@@ -178,11 +178,13 @@ def check(
     if len(turns) != len(gold):
         detail = f"ended in turn {len(turns)} of {len(gold)}"
         return Fault("multi_turn:force_terminated", "", detail)
+    answered = [[call for step in steps for call in step] for steps in turns]
+    if all(map(_come_to_the_same, answered, gold)):
+        return None  # a world that both sides do the same to is the same for both
     beginning = setup.beginning()
     world, wanted = World(beginning), World(beginning, "gold")
     results: list[str] = []
-    for number, (steps, right) in enumerate(zip(turns, gold, strict=True)):
-        calls = [call for step in steps for call in step]
+    for number, (calls, right) in enumerate(zip(answered, gold, strict=True)):
         results += [world.call(call) for call in calls]
         expected = [wanted.call(call) for call in right]
         if not right:
@@ -193,6 +195,14 @@ def check(
         if fault is not None:
             return fault
     return None
+
+
+def _come_to_the_same(calls: Sequence[Invocation], gold: Sequence[Invocation]) -> bool:
+    """Whether these are the same calls, to the type of every number, and are dispatched as they stand."""
+    return len(calls) == len(gold) and all(
+        repr(one) == repr(other) and not _CALL.search(repr((one.positional, one.arguments)))
+        for one, other in zip(calls, gold, strict=True)
+    )
 
 
 def _state_fault(world: World, wanted: World, turn: int) -> Fault | None:

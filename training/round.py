@@ -91,9 +91,9 @@ class Rounds:
         """Run what is not done yet; returns the report's path."""
         config = self._config
         self._run.begin(config.model_dump(mode="json"))
-        # What is wrong with the tasks or the benchmark is told before anything slow begins.
-        train_on, held_out = self._tasks()
+        # What is wrong with the benchmark or the tasks is told before anything slow begins.
         suite = load_suite(config.bench.categories, limit=config.bench.limit)
+        train_on, held_out = self._tasks()
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
         policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from strop.tools.formats import (
@@ -76,6 +76,8 @@ def _check(text: str, pieces: list[str], preferred: str, **options: Any) -> None
             json.loads(expected.broken.arguments)
 
 
+# An example is as many streams as the text has characters.
+@settings(max_examples=settings.default.max_examples // 3)
 @given(answers(), st.sampled_from(sorted(FORMATS)))
 @example("<tools>{'name': 'f', 'arguments': {}}", "hermes")
 @example(

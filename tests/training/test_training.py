@@ -176,8 +176,8 @@ def test_recomputing_activations_changes_nothing(checkpoint: Path, tmp_path: Pat
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
 
 
-# What is killed is the same for both; once is enough among the fast tests.
-@pytest.mark.parametrize("kind", ["dpo", pytest.param("sft", marks=pytest.mark.model)])
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
 def test_a_killed_training_goes_on_where_it_was(kind: str, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     process = subprocess.Popen(
@@ -207,6 +207,7 @@ def test_a_killed_training_goes_on_where_it_was(kind: str, checkpoint: Path, tmp
         torch.testing.assert_close(weights(out)[name], value)
 
 
+@pytest.mark.model
 def test_an_interrupted_second_round_goes_on_from_its_own_weights(checkpoint: Path, tmp_path: Path) -> None:
     first = train_dpo(checkpoint, pairs(8), tmp_path / "first", QUICK).adapter
     config = replace(QUICK, save_steps=1, epochs=3)

@@ -114,7 +114,7 @@ def test_a_broken_line_in_the_middle_is_named_and_the_rest_is_used(tmp_path: Pat
         ("[tasks]\nsynthesise = 50\n[bench]\ncategories = ['nonsense']", "nonsense"),
         ("[tasks]\nsynthesise = 50\n[bench]\nrefine = 'often'", "refine"),
         ("[tasks]\nsynthesise = 50\n[collect]\nconcurrency = 0", "concurrency"),
-        ("model = 'nowhere'\n[tasks]\nsynthesise = 50", "unknown model"),
+        ("model = 'nowhere'\n[tasks]\nsynthesise = 50\nallow_copies = true", "unknown model"),
     ],
 )
 def test_what_is_wrong_with_a_round_is_told_before_an_engine_starts(

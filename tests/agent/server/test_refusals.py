@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 from fastapi import FastAPI
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.agent.server.app import create_app
@@ -306,7 +306,6 @@ BODY = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(BODY)
 def test_no_body_makes_a_500(body: dict[str, Any]) -> None:
     reply = asyncio.run(send(app_that_says(), "POST", CHAT, json=body))

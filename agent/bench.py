@@ -16,7 +16,6 @@ all rows.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ from strop.agent.answer import Answerer
 from strop.agent.attempt import answered
 from strop.agent.board import Board
 from strop.agent.conversations import CONVERSATIONS, Conversations, conversations_of, ends, read_conversations
+from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
@@ -157,22 +157,6 @@ _DIGESTS = {"weights": "of other weights than this run's", "version": "to other 
 """What is said of settings whose values tell a person nothing."""
 _LATER = frozenset({"user"})
 """Settings that do not touch what was answered without them."""
-
-
-async def in_flight(cases: Iterable[Item], ask: Callable[[Item], Awaitable[Any]], concurrency: int) -> None:
-    """Ask all, `concurrency` at a time; the first failure cancels the others and is raised as it is."""
-    queue = iter(cases)
-
-    async def work() -> None:
-        for case in queue:
-            await ask(case)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(max(1, concurrency)):
-                group.create_task(work())
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
 
 
 class _Ledger:

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from strop.agent.bench import in_flight, run_bench
+from strop.agent.bench import run_bench
+from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import PolicySource, load_policy
 from strop.agent.policy import Policy

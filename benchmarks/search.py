@@ -34,7 +34,7 @@ from typing import Any
 
 import itool
 
-from strop.agent.bench import in_flight
+from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Completion, Sampling
 from strop.agent.engines.vllm import VllmEngine
 from strop.agent.engines.vllm_requests import completion, parameters

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from strop.agent.bench import in_flight
+from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import PolicySource, load_policy
 from strop.agent.policy import Policy

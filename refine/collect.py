@@ -20,9 +20,9 @@ from typing import Any
 from rich.console import Console
 
 from strop.agent.chat import Template
+from strop.agent.crowd import each
 from strop.agent.lock import held
 from strop.agent.policy import Policy
-from strop.refine.crowd import each
 from strop.refine.deficiency import Deficiency, summarise
 from strop.refine.executor import Executor, Here
 from strop.refine.forest import Forest

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
+from strop.agent.crowd import together
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
-from strop.refine.crowd import together
 from strop.refine.sample import DIGITS, Outcome, Sample
 from strop.tools.errors import UsageError
 from strop.tools.task import Task

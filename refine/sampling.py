@@ -15,9 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
+from strop.agent.crowd import each
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
-from strop.refine.crowd import each
 from strop.refine.deficiency import Selection, diagnose, unsampled
 from strop.refine.executor import Executor
 from strop.refine.golden import gold_answer

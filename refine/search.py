@@ -24,9 +24,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from strop.agent.crowd import together
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
-from strop.refine.crowd import together
 from strop.refine.joints import Cut, cuts, spelling
 from strop.refine.reward import RewardKind, rewarded
 from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Sample

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from strop.agent.answer import Answerer
-from strop.agent.bench import in_flight
+from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile

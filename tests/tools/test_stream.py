@@ -77,7 +77,7 @@ def _check(text: str, pieces: list[str], preferred: str, **options: Any) -> None
 
 
 # An example is as many streams as the text has characters.
-@settings(max_examples=settings.default.max_examples // 3)
+@settings(max_examples=settings().max_examples // 3)
 @given(answers(), st.sampled_from(sorted(FORMATS)))
 @example("<tools>{'name': 'f', 'arguments': {}}", "hermes")
 @example(

@@ -98,7 +98,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
         batch_size=1,
         rank=options.rank,
         alpha=2 * options.rank,
-        losses=(("sigmoid", 1.0),),
+        objective="dpo",
         shared_prefix=way == "shared",
         dtype=options.dtype,
     )

@@ -11,8 +11,11 @@ of their probabilities, y⁺ chosen and y⁻ rejected:
     dpo_sft    dpo − w·log p(y⁺)                                      our default
     itool      simpo, with the settings of arXiv 2501.09766
 
-In ``orpo`` and ``dpo_sft`` the term log p(y⁺) is the mean over all chosen ids of a micro-batch. Not covered:
-losses that compare a batch's pairs with each other, for these depend on how a batch is cut.
+In ``orpo`` and ``dpo_sft`` the term log p(y⁺) is the mean over all chosen ids of a micro-batch. The constants
+of ``itool`` are those of the code published with the paper: loss, β, γ, learning rate, epochs and rank. Left
+open there, and ours, are the adapter's alpha (twice the rank), weight decay and the clipping of gradients.
+
+Not covered: losses that compare a batch's pairs with each other, for these depend on how a batch is cut.
 """
 
 from __future__ import annotations
@@ -57,7 +60,6 @@ OBJECTIVES: Mapping[str, Objective] = {
     "simpo": Objective("simpo", {"beta": 2.0, "gamma": 1.0}, reference=False),
     "orpo": Objective("odds_ratio", {"beta": 0.1}, reference=False, likelihood=1.0),
     "dpo_sft": Objective("sigmoid", {"beta": 0.1, "sft_weight": 0.2}),
-    # iTool's published code. It leaves open: the adapter's alpha (twice the rank here), decay and clipping.
     "itool": Objective(
         "simpo",
         {"beta": 2.5, "gamma": 0.5},

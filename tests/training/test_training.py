@@ -208,9 +208,14 @@ def test_a_killed_training_goes_on_where_it_was(kind: str, checkpoint: Path, tmp
 
 
 @pytest.mark.model
-def test_an_interrupted_second_round_goes_on_from_its_own_weights(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["dpo_sft", "simpo"])
+def test_an_interrupted_second_round_goes_on_from_its_own_weights(
+    objective: str, checkpoint: Path, tmp_path: Path
+) -> None:
     first = train_dpo(checkpoint, pairs(8), tmp_path / "first", QUICK).adapter
-    config = replace(QUICK, save_steps=1, epochs=3)
+    config = DpoConfig(
+        objective=objective, learning_rate=1e-3, batch_size=4, epochs=3, save_steps=1, dtype="float32"
+    )
     unbroken = train_dpo(checkpoint, pairs(8), tmp_path / "unbroken", config, base_adapter=first).adapter
 
     def interrupt(row: Mapping[str, float]) -> None:

@@ -1,11 +1,13 @@
-"""Seconds a pair and peak memory of DPO: TRL as it comes, TRL set up as we do, and prefixes computed once.
+"""Seconds a row and peak memory of training: TRL as it comes, set up as we do, and prefixes computed once.
 
-    python benchmarks/training.py MODEL [--prompt 400] [--answer 40] [--batches 2] [--together 1]
+    python benchmarks/training.py MODEL [--objective dpo] [--prompt 400] [--answer 40] [--together 1]
 
-All three train the same random pairs with the same LoRA, `together` pairs of one prompt at a time, each in a
+All train the same random rows with the same LoRA, `together` rows of one prompt at a time, each way in a
 process of its own, so that none sees another's memory. ``defaults`` is TRL's own configuration (gradient
-checkpointing, bfloat16 autocast); ``stock`` is TRL with ours (neither, on a CPU without AMX); ``shared`` adds
-shared prefixes. The time counts reference log-probabilities and training.
+checkpointing, bfloat16 autocast; for ``dpo`` alone); ``stock`` is TRL with ours (neither, on a CPU without
+AMX); ``shared`` adds shared prefixes. The time counts training and, where the objective has a reference, its
+log-probabilities. Rows are preference pairs, or for ``--objective sft`` demonstrations: with ``--together 4``
+four answers to one prompt.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from strop.training.datasets import PairRow
+from strop.training.datasets import PairRow, SftRow
+from strop.training.objectives import OBJECTIVES
 
 WAYS = ("defaults", "stock", "shared")
 
@@ -30,11 +33,11 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(options, options.only)))
         return
-    rows = {way: in_own_process(way) for way in WAYS}
-    size = f"{options.prompt} prompt ids, {options.answer} answer ids, r={options.rank}"
-    size += f", {options.together} pairs a prompt"
+    rows = {way: in_own_process(way) for way in (WAYS if options.objective == "dpo" else WAYS[1:])}
+    size = f"{options.objective}, {options.prompt} prompt ids, {options.answer} answer ids, r={options.rank}"
+    size += f", {options.together} rows a prompt"
     print(f"{size}, {rows['shared']['device']}")
-    print(f"{'':9}{'s/pair':>8}{'reference':>11}{'training':>10}{'peak GiB':>10}{'loss':>10}{'speed':>8}")
+    print(f"{'':9}{'s/row':>8}{'reference':>11}{'training':>10}{'peak GiB':>10}{'loss':>10}{'speed':>8}")
     for way, row in rows.items():
         total = row["reference"] + row["training"]
         speed = (rows["stock"]["reference"] + rows["stock"]["training"]) / total
@@ -48,10 +51,11 @@ def parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     options = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     options.add_argument("model", type=Path, help="a checkpoint directory")
+    options.add_argument("--objective", default="dpo", choices=(*OBJECTIVES, "sft"))
     options.add_argument("--prompt", type=int, default=400)
     options.add_argument("--answer", type=int, default=40)
     options.add_argument("--batches", type=int, default=2, help="timed, after one to warm up")
-    options.add_argument("--together", type=int, default=1, help="pairs of one prompt in a batch")
+    options.add_argument("--together", type=int, default=1, help="rows of one prompt in a batch")
     options.add_argument("--rank", type=int, default=16)
     options.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"))
     options.add_argument("--only", choices=WAYS)
@@ -65,7 +69,7 @@ def in_own_process(way: str) -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace, way: str) -> dict[str, Any]:
-    """One pair to warm up, then the timed ones; reference log-probabilities and training apart."""
+    """One batch to warm up, then the timed ones; reference log-probabilities and training apart."""
     from strop.training import adapter, trainers
 
     where = adapter.hardware(options.dtype)
@@ -76,8 +80,11 @@ def measure(options: argparse.Namespace, way: str) -> dict[str, Any]:
         together = [trainer.data_collator(rows[start : start + options.together]) for start in starts]
         batches = [trainer._prepare_inputs(batch) for batch in together]
         trainer.model.train()
-        seconds = {}
-        for part, work_on in (("reference", reference_of), ("training", train_on)):
+        seconds = {"reference": 0.0}
+        parts = {"reference": reference_of, "training": train_on}
+        if options.objective == "sft" or not OBJECTIVES[options.objective].reference:
+            del parts["reference"]
+        for part, work_on in parts.items():
             work_on(trainer, batches[0])
             started = time.monotonic()
             for batch in batches[1:]:
@@ -91,24 +98,31 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
 
     from strop.training import adapter, trainers
     from strop.training.dpo import DpoConfig, pair_trainer
+    from strop.training.sft import SftConfig, demonstration_trainer
 
     where = adapter.hardware(options.dtype)
     model = adapter.load_model(options.model, where)
-    config = DpoConfig(
-        batch_size=1,
-        rank=options.rank,
-        alpha=2 * options.rank,
-        losses=(("sigmoid", 1.0),),
-        shared_prefix=way == "shared",
-        dtype=options.dtype,
-    )
+    recipe: dict[str, Any] = {
+        "batch_size": 1,
+        "rank": options.rank,
+        "alpha": 2 * options.rank,
+        "shared_prefix": way == "shared",
+        "dtype": options.dtype,
+    }
     pairs = random_pairs(options, model.config.vocab_size)
+    if options.objective == "sft":
+        rows = [SftRow(pair.id, pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+        config = SftConfig(**recipe)
+        trainer: Any = demonstration_trainer(model, options.model, rows, config, work)
+        trainers.share_prefixes(trainer, config)
+        return trainer
+    preferences = DpoConfig(objective=options.objective, **recipe)
     if way == "defaults":
         cpu = where.device == "cpu"
         theirs = DPOConfig(output_dir=str(work), report_to="none", use_cpu=cpu, disable_tqdm=True)
-        return pair_trainer(model, options.model, pairs, config, work, arguments=theirs)
-    trainer = pair_trainer(model, options.model, pairs, config, work)
-    trainers.share_prefixes(trainer, config)
+        return pair_trainer(model, options.model, pairs, preferences, work, arguments=theirs)
+    trainer = pair_trainer(model, options.model, pairs, preferences, work)
+    trainers.share_prefixes(trainer, preferences)
     return trainer
 
 
@@ -118,13 +132,15 @@ def reference_of(trainer: Any, batch: Any) -> float:
 
 
 def train_on(trainer: Any, batch: Any) -> float:
-    # Reference log-probabilities at hand, as in training; which ones makes no difference to the time.
     import torch
 
-    trainer.precompute_ref_logps = True
-    zeros = torch.zeros(len(batch["input_ids"]) // 2)
-    known = {"ref_chosen_logps": zeros, "ref_rejected_logps": zeros}
-    inputs = trainer._prepare_inputs({**batch, **known})
+    inputs = batch
+    if "completion_mask" in batch:
+        # Reference log-probabilities at hand, as in training; which ones makes no difference to the time.
+        trainer.precompute_ref_logps = True
+        zeros = torch.zeros(len(batch["input_ids"]) // 2)
+        known = {"ref_chosen_logps": zeros, "ref_rejected_logps": zeros}
+        inputs = trainer._prepare_inputs({**batch, **known})
     with trainer.compute_loss_context_manager():
         loss = trainer.compute_loss(trainer.model, inputs)
     trainer.accelerator.backward(loss)

@@ -1,4 +1,6 @@
-"""Direct preference optimisation (arXiv 2305.18290) of a LoRA adapter, through TRL's trainer.
+"""Preference optimisation of a LoRA adapter, DPO (arXiv 2305.18290) and its kin, through TRL's trainer.
+
+`strop.training.objectives` says what can be minimised.
 
 The ids that were sampled are the ids that are trained: nothing is tokenised again, no end-of-text token is
 added to a cut-off answer, and the prompt of a pair is computed once (`strop.training.shared_prefix`).
@@ -11,41 +13,70 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strop.tools.bounds import require
 from strop.tools.errors import UsageError
 from strop.training.datasets import PairRow
 from strop.training.job import Base, TrainJob, digest, identity
+from strop.training.objectives import objective, with_setting
 from strop.training.recipe import Recipe, TrainSummary
 
 if TYPE_CHECKING:
     from strop.training.trainers import OnLog, PairTrainer
 
-LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "nca_pair", "apo_zero", "apo_down", "sft")
-"""TRL's names of the losses that need nothing but a beta, and do not depend on a batch's other pairs."""
+OPEN: Any = None
+"""Default of a setting that the objective decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpoConfig(Recipe):
-    """How to train on preferences."""
+    """How to train on preferences.
 
-    learning_rate: float = 2e-5
+    Settings that are not given are filled in from the objective when the object is made, so that what is
+    written down is whole. `dataclasses.replace` keeps them: for another objective's, make another object.
+    Raises UsageError where a value is out of range, or given for an objective that does not have it.
+    """
+
+    objective: str = "dpo_sft"
+    """What is minimised: a name in `strop.training.objectives.OBJECTIVES`."""
+    beta: float = OPEN
+    """How steep the loss is in the difference between two answers: for ``dpo``, ``dpo_norm`` and ``dpo_sft``
+    the pull towards the reference, for ``ipo`` the paper's τ, for ``orpo`` the weight λ of the odds ratio."""
+    gamma: float | None = None
+    """``simpo`` and ``itool``: by how much rewards are to differ, 0 or more; None for the others."""
+    sft_weight: float | None = None
+    """``dpo_sft``: weight of the chosen answer's negative log-likelihood a token, 0 or more; None for the
+    others."""
+    learning_rate: float = OPEN
     """Peak of the schedule; preferences want a lower one than demonstrations."""
-    beta: float = 0.1
-    """Strength of the pull towards the reference."""
-    losses: tuple[tuple[str, float], ...] = (("sigmoid", 1.0), ("sft", 0.2))
-    """Names of `LOSSES` and their weights; ``sft`` is the chosen answer's negative log-likelihood a token."""
+    epochs: float = OPEN
+    """Times every pair is seen; may be a fraction."""
+    rank: int = OPEN
+    """Of the adapter; ignored where training goes on from an existing one."""
+    alpha: int = OPEN
+    """The adapter's output is scaled by `alpha / rank`."""
 
     def __post_init__(self) -> None:
+        chosen = objective(self.objective)
+        for name in ("gamma", "sft_weight"):
+            if getattr(self, name) is not None and name not in chosen.own:
+                having = " and ".join(with_setting(name))
+                raise UsageError(f"{name} is no setting of objective {self.objective!r}, only of {having}")
+        for name, default in chosen.defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
         # Named, because a slotted dataclass is another class than the one `super()` remembers.
         Recipe.__post_init__(self)
-        if not self.beta > 0:
-            raise UsageError(f"beta must be above 0, got {self.beta}")
-        unknown = [name for name, _ in self.losses if name not in LOSSES]
-        if unknown:
-            raise UsageError(f"losses: no loss called {unknown[0]!r}; there are {', '.join(LOSSES)}")
-        if not self.losses or any(weight < 0 for _, weight in self.losses):
-            raise UsageError(
-                f"losses must name at least one loss, none with a weight below 0, got {self.losses}"
-            )
+        bounds = (
+            ("beta", self.beta > 0, "above 0"),
+            ("gamma", self.gamma is None or self.gamma >= 0, "0 or more"),
+            ("sft_weight", self.sft_weight is None or self.sft_weight >= 0, "0 or more"),
+        )
+        require(self, bounds)
+
+    @property
+    def likelihood(self) -> float:
+        """Weight of the chosen answer's negative log-likelihood a token."""
+        return objective(self.objective).likelihood if self.sft_weight is None else self.sft_weight
 
 
 def train_dpo(
@@ -94,27 +125,42 @@ def pair_trainer(
     Checkpoints go to `work`. `arguments`, a trl.DPOConfig, takes the place of what `config` says.
     """
     from datasets import Dataset
-    from trl import DPOConfig
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    from strop.training import adapter, trainers
+    from strop.training import adapter, reference_free, trainers
 
     tokenizer = adapter.load_tokenizer(model_path)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    ours = trainers.arguments(config, work, adapter.hardware(config.dtype), len(pairs))
-    return trainers.PairTrainer(
-        model=model,
-        args=arguments
-        or DPOConfig(
-            **ours,
-            beta=config.beta,
-            loss_type=[name for name, _ in config.losses],
-            loss_weights=[weight for _, weight in config.losses],
-        ),
-        data_collator=DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
-        train_dataset=Dataset.from_dict(
+    parts: dict[str, Any] = {
+        "model": model,
+        "args": arguments or _arguments(config, work, len(pairs)),
+        "data_collator": DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id),
+        "train_dataset": Dataset.from_dict(
             {key: [list(getattr(pair, key)) for pair in pairs] for key in columns}
         ),
-        processing_class=tokenizer,
-        peft_config=None if hasattr(model, "peft_config") else adapter.lora(config, model),
+        "processing_class": tokenizer,
+        "peft_config": None if hasattr(model, "peft_config") else adapter.lora(config, model),
+    }
+    chosen = objective(config.objective)
+    if chosen.reference:
+        return trainers.PairTrainer(**parts)
+    term = reference_free.TERMS[chosen.loss]
+    return reference_free.ReferenceFreeTrainer(**parts, term=term, config=config)
+
+
+def _arguments(config: DpoConfig, work: Path, pairs: int) -> Any:
+    """The configuration in TRL's words; the terms of a loss without a reference are not among them."""
+    from trl import DPOConfig
+
+    from strop.training import adapter, trainers
+
+    chosen = objective(config.objective)
+    losses = {chosen.loss: 1.0} if chosen.reference else {}
+    if config.likelihood or not losses:
+        losses["sft"] = config.likelihood
+    return DPOConfig(
+        **trainers.arguments(config, work, adapter.hardware(config.dtype), pairs),
+        beta=config.beta,
+        loss_type=list(losses),
+        loss_weights=list(losses.values()),
     )

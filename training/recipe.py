@@ -97,7 +97,7 @@ class TrainSummary:
     seconds: float
     """Of training, all starts together; loading and reference log-probabilities excluded."""
     reference_seconds: float
-    """Spent on reference log-probabilities by the start that computed them; 0 for SFT."""
+    """Spent on reference log-probabilities by the start that computed them; 0 where there are none."""
     device: str
     """``cpu`` or ``cuda``, and the number format: ``cpu float32``."""
     shared_prefix: str

@@ -105,7 +105,7 @@ class _AsTheyAre:
 
 
 class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-    """DPO on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
+    """Preferences on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
 
     def prepare(self, job: TrainJob, *, together: int) -> float:
         return self.attach_reference(job.reference_path, together=together)
@@ -131,11 +131,16 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
         dataset = self.train_dataset.add_column("ref_chosen_logps", [chosen for chosen, _ in columns])
         self.train_dataset = dataset.add_column("ref_rejected_logps", [rejected for _, rejected in columns])
         self.precompute_ref_logps = True
-        # TRL's copy of the adapter that training goes on from. In a checkpoint its mere presence keeps
-        # transformers from restoring the adapter that is being trained.
+        self.forget_reference()
+        return time.monotonic() - started
+
+    def forget_reference(self) -> None:
+        """Drop TRL's copy of the adapter that training goes on from.
+
+        In a checkpoint its mere presence keeps transformers from restoring the adapter that is being trained.
+        """
         if "ref" in getattr(self.model, "peft_config", {}):
             self.model.delete_adapter("ref")
-        return time.monotonic() - started
 
     def _reference(self, rows: Sequence[int]) -> list[tuple[float, float]]:
         batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))

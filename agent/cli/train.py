@@ -36,6 +36,8 @@ DtypeOption: TypeAlias = Annotated[
 CopiesOption: TypeAlias = Annotated[
     bool, typer.Option("--allow-copies", help="Also train on tasks that repeat something of BFCL.")
 ]
+OWN = "the objective's"
+"""Default of what the objective decides."""
 RankOption: TypeAlias = Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")]
 
 
@@ -76,47 +78,76 @@ def dpo(
     out: OutOption,
     model: ModelArgument = DEFAULT_MODEL,
     adapter: AdapterOption = None,
-    beta: Annotated[float, typer.Option("--beta", help="Strength of the pull towards the reference.")] = 0.1,
+    objective: Annotated[
+        str, typer.Option("--objective", help="dpo, dpo_norm, ipo, simpo, orpo, dpo_sft or itool.")
+    ] = "dpo_sft",
+    beta: Annotated[
+        float | None,
+        typer.Option("--beta", help="Steepness, or pull towards the reference.", show_default=OWN),
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option("--gamma", help="simpo, itool: the margin aimed at.", show_default=OWN)
+    ] = None,
     sft_weight: Annotated[
-        float, typer.Option("--sft-weight", min=0.0, help="Weight of the chosen answer's own likelihood.")
-    ] = 0.2,
-    learning_rate: RateOption = 2e-5,
-    epochs: EpochsOption = 1.0,
+        float | None,
+        typer.Option(
+            "--sft-weight", help="dpo_sft: weight of the chosen answer's likelihood.", show_default=OWN
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", "--lr", help="Peak learning rate.", show_default=OWN)
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", help="Times every pair is seen.", show_default=OWN)
+    ] = None,
     batch_size: BatchOption = 8,
     max_length: LengthOption = 2048,
-    rank: RankOption = 16,
+    rank: Annotated[
+        int | None, typer.Option("--rank", min=1, help="Of the adapter.", show_default=OWN)
+    ] = None,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
-    """Direct preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
+    """Preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
     from strop.agent.models import ModelStore
     from strop.training.datasets import read_pairs
     from strop.training.dpo import DpoConfig, train_dpo
 
+    config = DpoConfig(
+        objective=objective,
+        **_given(beta=beta, gamma=gamma, sft_weight=sft_weight),
+        **_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed),
+    )
     pairs, bad = read_pairs(data)
     _warn(data, bad)
     resolved = ModelStore().resolve(model)
-    config = DpoConfig(
-        beta=beta,
-        losses=(("sigmoid", 1.0), ("sft", sft_weight)),
-        **_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed),
-    )
     _report(train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=resolved.name))
 
 
 def _recipe(
-    learning_rate: float, epochs: float, batch_size: int, max_length: int, rank: int, dtype: str, seed: int
+    learning_rate: float | None,
+    epochs: float | None,
+    batch_size: int,
+    max_length: int,
+    rank: int | None,
+    dtype: str,
+    seed: int,
 ) -> dict[str, Any]:
-    return {
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "max_length": max_length,
-        "rank": rank,
-        "alpha": 2 * rank,
-        "dtype": dtype,
-        "seed": seed,
-    }
+    return _given(
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        max_length=max_length,
+        rank=rank,
+        alpha=None if rank is None else 2 * rank,
+        dtype=dtype,
+        seed=seed,
+    )
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """The settings that were said; the others are left to the configuration."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _warn(path: Path, bad: list[BadRow]) -> None:

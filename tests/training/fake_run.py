@@ -84,7 +84,7 @@ def _record(path: Path, done: Sequence[str]) -> None:
         "engine": {"kind": "auto", "max_model_len": 4096, "args": {}},
         "tasks": {"file": None, "synthesise": 200, "held_out": 50, "categories": []},
         "bench": {"categories": ["simple_python", "multiple"], "limit": 60, "refine": "off"},
-        "train": {"learning_rate": 2e-05, "losses": [["sigmoid", 1.0], ["sft", 0.2]]},
+        "train": {"learning_rate": 2e-05, "objective": "dpo_sft", "beta": 0.1, "sft_weight": 0.2},
     }
     write_json(path / "config.json", config)
     write_json(path / "versions.json", {"python": "3.11.9", "strop": "0.1.0", "torch": "2.13.0"})

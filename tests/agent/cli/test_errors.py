@@ -44,6 +44,8 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["pairs", "check", "missing.jsonl"], 1, "missing.jsonl"),
         (["pairs", "show", "nowhere"], 2, "holds no collection"),
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
+        (["train", "dpo", "--data", "missing.jsonl", "--out", "o", "--gamma", "1"], 2, "only of simpo"),
+        (["train", "dpo", "--data", "missing.jsonl", "--out", "o", "--objective", "simop"], 2, "'simop'"),
         (["serve", "--engine-arg", "nonsense"], 2, "--engine-arg"),
         (["serve", "--port", "99999"], 2, "65535"),
         (

@@ -24,7 +24,7 @@ from strop.training.layouts.hermes import HermesLayout
 from strop.training.layouts.openai import OpenAi
 from strop.training.layouts.own import Own
 from strop.training.layouts.rows import Rows, read_rows
-from strop.training.layouts.seal import SealTools
+from strop.training.layouts.sealtools import SealTools
 from strop.training.layouts.sharegpt import ApiGenMt, ShareGpt
 from strop.training.layouts.toolace import ToolAce
 from strop.training.layouts.xlam import XLam

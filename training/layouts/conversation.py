@@ -15,7 +15,7 @@ from strop.tools.files import json_text
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
 from strop.training.layouts.base import Origin, Row
-from strop.training.layouts.exact import parse
+from strop.training.layouts.exact import items_in, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +81,22 @@ class Conversation:
         return message | {"tool_calls": calls}
 
     def _pair_results(self) -> None:
-        """Give results the ids of the calls before them, where there are as many."""
-        results = []
-        for message in reversed(self.messages):
-            if message["role"] != "tool":
-                break
-            results.append(message)
-        if results and len(results) == len(self._open):
-            for message, name in zip(reversed(results), self._open, strict=True):
+        """Give results the ids of the calls before them, where there are as many.
+
+        The results of calls made at once may also be the items of one JSON list.
+        """
+        results: list[dict[str, Any]] = []
+        while self.messages and self.messages[-1]["role"] == "tool":
+            results.insert(0, self.messages.pop())
+        if len(results) == 1 < len(self._open):
+            items = items_in(results[0]["content"])
+            if len(items) == len(self._open):
+                results = [{"role": "tool", "content": item} for item in items]
+        if len(results) == len(self._open):
+            for message, name in zip(results, self._open, strict=True):
                 message["tool_call_id"] = name
-        if results:
-            self._open = []
+        self.messages += results
+        self._open = [] if results else self._open
 
 
 def calling(call: ToolCall, name: str) -> dict[str, Any]:

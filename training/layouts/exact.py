@@ -42,6 +42,32 @@ def parse_at(text: str, at: int) -> tuple[Any, int]:
         raise ValueError("nested too deeply") from error
 
 
+def items_in(text: str) -> list[str]:
+    """The texts of the items of a JSON list, as they are written; none where the text is anything else."""
+    items, at = list[str](), text.find("[") + 1
+    if text[:at].strip() != "[":
+        return []
+    try:
+        while True:
+            at = _after_space(text, at)
+            end = parse_at(text, at)[1]
+            items.append(text[at:end])
+            at = _after_space(text, end)
+            if text[at:].strip() == "]":
+                return items
+            if not text.startswith(",", at):
+                return []
+            at += 1
+    except ValueError:
+        return []
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
+
+
 def parse_list(value: Any, what: str) -> list[Any]:
     """A list, or the JSON text of one; nothing (None, blank text) is an empty list. Raises DataError."""
     if value is None or (isinstance(value, str) and not value.strip()):

@@ -50,6 +50,8 @@ class ShareGpt:
                     conversation.say("user", text)
                 case "observation":
                     conversation.result(text)
+                case "gpt" if "<tool_call>" in text:
+                    raise DataError(f"turn {number} of 'conversations' has a call in tags: hermes' layout")
                 case "gpt":
                     conversation.answer(text)
                 case "function_call":

@@ -63,6 +63,8 @@ class ToolAce:
                     conversation.result(text)
                 case "assistant" if announces_calls(text, names):
                     conversation.answer(None, read_list(text, names))
+                case "assistant" if any(f"[{name}(" in text for name in names):
+                    raise DataError(f"calls with prose before them: {text[:120]!r}")
                 case "assistant":
                     conversation.answer(text)
                 case _:

@@ -134,7 +134,7 @@ def _generic(word: str, inside: list[ast.expr]) -> dict[str, Any]:
     if word in ("union", "optional"):
         return _any_of([*inside, ast.Constant(None)] if word == "optional" else inside)
     if word == "literal":
-        return {"enum": [one.value for one in inside if isinstance(one, ast.Constant)]}
+        return {"enum": [_constant(one) for one in inside]}
     kind = _NAMES.get(word)
     if kind == "object" and len(inside) == 2:
         values = _of(inside[1])
@@ -146,6 +146,13 @@ def _generic(word: str, inside: list[ast.expr]) -> dict[str, Any]:
         items = _of(inside[0])
         return {"type": "array", "items": items} if items else {"type": "array"}
     raise ValueError(word)
+
+
+def _constant(node: ast.expr) -> str | int | float | None:
+    value = ast.literal_eval(node)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(ast.unparse(node))
 
 
 def _any_of(nodes: list[ast.expr]) -> dict[str, Any]:

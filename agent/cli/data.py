@@ -86,8 +86,8 @@ def convert(
         write_jsonl(out, rows)
     how = "" if layout else " (detected)"
     typer.echo(
-        f"{source}: {loaded.layout}{how}, {len(loaded.tasks):,} tasks, {len(loaded.bad):,} rows skipped; "
-        f"{out}: {to}, {len(rows):,} rows"
+        f"{source}: {loaded.layout}{how}, tasks: {len(loaded.tasks):,}, skipped rows: {len(loaded.bad):,}; "
+        f"{out}: {to}, rows: {len(rows):,}"
     )
 
 

@@ -626,7 +626,7 @@ def test_convert_names_the_layout_and_every_bad_row(tmp_path: Path) -> None:
     out = tmp_path / "tasks.jsonl"
     output = convert(source, "--out", out)
     assert f"{source}:2: skipped: 'conversations' must be a list of turns" in output
-    assert f"{source}: toolace (detected), 6 tasks, 1 rows skipped; {out}: strop, 6 rows" in output
+    assert f"{source}: toolace (detected), tasks: 6, skipped rows: 1; {out}: strop, rows: 6" in output
     read_back = read_layout(out)
     assert read_back.layout == "strop"
     assert [task for _, task in read_back.tasks] == [task for _, task in read_layout(source).tasks]

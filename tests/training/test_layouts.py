@@ -295,6 +295,23 @@ def test_hermes() -> None:
     assert read(own, "hermes")[0].tools == (ToolSpec.from_openai(TOOL),)
 
 
+def test_only_what_is_said_about_tags_is_dropped() -> None:
+    schema = "{'title': 'FunctionCall', 'properties': {'name': {'type': 'string'}}, 'required': ['name']}"
+    each = "For each function call return a json object within <tool_call></tool_call> XML tags as follows:\n"
+    example = "<tool_call>\n{}\n</tool_call>\n"
+    system = (
+        f"Be brief. Here are the available tools: <tools> {[TOOL]!r} </tools> "
+        f"Use the following pydantic model json schema for each tool call you will make: {schema} "
+        f"{each}{example}It is Monday."
+    )
+    rest = turns(("human", "?"), ("gpt", "No."))
+    (task,) = read({"conversations": [*turns(("system", system)), *rest]}, "hermes")
+    assert task.messages[0]["content"] == "Be brief. It is Monday."
+    other = system.replace(each, "").replace(example, "")
+    (task,) = read({"conversations": [*turns(("system", other)), *rest]}, "hermes")
+    assert task.messages[0]["content"].endswith("It is Monday.")
+
+
 def test_tools_in_tags_may_stand_one_after_the_other() -> None:
     listed = f"{json.dumps(TOOL)}\n{json.dumps({**TOOL, 'name': 'g'})}"
     said = turns(("system", f"<tools>{listed}</tools>"), ("human", "?"), ("gpt", "No."))

@@ -28,9 +28,7 @@ _RESULT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 _ABOUT_TAGS = (
     re.compile(r"(?:Here are the available tools:\s*)?<tools>(?=\s*[\[{]).*?</tools>\s*", re.DOTALL),
     re.compile(r"You are provided with function signatures within <tools>\s*</tools> XML tags\.\s*"),
-    re.compile(
-        r"Use the following pydantic model json schema for each tool call.*?(?=For each|\Z)", re.DOTALL
-    ),
+    re.compile(r"Use the following pydantic model json schema[^\n{]*\{[^\n]*?\}\s*(?=For each|\n|\Z)"),
     re.compile(r"For each function call,? return a json object.*?</tool_call>.*?</tool_call>\s*", re.DOTALL),
 )
 

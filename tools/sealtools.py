@@ -45,9 +45,27 @@ def _cases(data: Path, category: str) -> Iterator[JudgedCase]:
     (path,) = _files(data, category)
     for number, row in enumerate(read_json(path)):
         try:
-            yield JudgedCase(_task(row, category))
-        except (KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
-            raise DataError(f"row {number}: no task of Seal-Tools ({error!r})", path=path) from None
+            yield JudgedCase(read_row(row, category))
+        except DataError as error:
+            raise DataError(f"row {number}: {error}", path=path) from None
+
+
+def is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a row has the conversation of Seal-Tools' fine-tuning files: tools and question in one text."""
+    match row.get("conversations"):
+        case [{"value": str(asked)}, {"value": str()}, *_]:
+            return _LIST in asked and "\n" + _QUESTION in asked
+    return False
+
+
+def read_row(row: Mapping[str, Any], category: str) -> Task:
+    """The task of one row of a fine-tuning file. Raises DataError where it is none."""
+    try:
+        return _task(row, category)
+    except (
+        AttributeError, KeyError, IndexError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
+        raise DataError(f"no task of Seal-Tools ({error!r})") from None
 
 
 def _task(row: Mapping[str, Any], category: str) -> Task:

@@ -85,7 +85,7 @@ class TasksTable(Table):
     """What is trained on, and what decides whether a round is accepted. Never a benchmark."""
 
     file: Path | None = None
-    """Task file (JSON lines); none: tasks are synthesised."""
+    """Tasks, in any layout of `strop.training.layouts`; none: tasks are synthesised."""
     synthesise: Annotated[int, Field(ge=0)] = 0
     """How many to synthesise, where no file is given."""
     held_out: Annotated[int, Field(ge=8)] = 40

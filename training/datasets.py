@@ -1,13 +1,12 @@
 """Training rows as token ids: what was sampled is what is trained, id for id.
 
 Rows hold nothing but ids and a name, so that no table format in between can add nulls to nested schemas and
-nothing is tokenised twice. Not covered: other people's dataset layouts.
+nothing is tokenised twice. Files in other people's layouts are read by `strop.training.layouts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -18,6 +17,7 @@ from strop.tools.files import BadRow, read_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message, Task
+from strop.training.layouts import read_layout
 from strop.training.recipe import Refused
 
 
@@ -121,19 +121,17 @@ def read_pairs(path: Path) -> tuple[list[PairRow], list[BadRow]]:
 
 
 def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]]:
-    """Demonstrations of a JSON-lines file, and the rows that are none.
+    """Demonstrations of a file, and the rows that are none.
 
-    Its rows are tasks, whose gold is rendered through `template`, or ids already; both may be mixed.
-    Raises DataError where the file cannot be read or holds no demonstration at all.
+    Its rows are tasks, whose gold is rendered through `template`, or ids already; both may be mixed. Or they
+    are of another layout (`strop.training.layouts`), which is detected. Raises DataError where the file
+    cannot be read or holds no demonstration at all.
     """
-    rows, bad = read_jsonl(path)
+    found, bad = _tasks_and_ids(path)
     demonstrations: list[SftRow] = []
-    for line, row in rows:
+    for line, one in found:
         try:
-            is_task = "prompt_ids" not in row
-            demonstrations.append(
-                SftRow.from_task(Task.from_json(row), template) if is_task else SftRow.from_json(row)
-            )
+            demonstrations.append(SftRow.from_task(one, template) if isinstance(one, Task) else one)
         except (DataError, UsageError) as error:  # a task the template or the call format cannot render
             bad.append(BadRow(line, str(error)))
     if not demonstrations:
@@ -143,12 +141,22 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
 
 def tasks_among(path: Path) -> list[Task]:
     """The tasks of a file of demonstrations; rows that are none are left to `read_sft` to name."""
-    tasks = []
-    for _, row in read_jsonl(path)[0]:
-        if "prompt_ids" not in row:
-            with suppress(DataError):
-                tasks.append(Task.from_json(row))
-    return tasks
+    return [one for _, one in _tasks_and_ids(path)[0] if isinstance(one, Task)]
+
+
+def _tasks_and_ids(path: Path) -> tuple[list[tuple[int, Task | SftRow]], list[BadRow]]:
+    """Each row's line and what it is. Files of tasks and ids are told by any one row that looks like it."""
+    rows, bad = read_jsonl(path) if path.suffix not in (".json", ".parquet") else ([], [])
+    if not any("prompt_ids" in row or "calls" in row for _, row in rows):
+        loaded = read_layout(path)
+        return list(loaded.tasks), loaded.bad
+    found: list[tuple[int, Task | SftRow]] = []
+    for line, row in rows:
+        try:
+            found.append((line, SftRow.from_json(row) if "prompt_ids" in row else Task.from_json(row)))
+        except DataError as error:
+            bad.append(BadRow(line, str(error)))
+    return found, bad
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)

@@ -45,6 +45,7 @@ from strop.training.copies import refuse_copies
 from strop.training.datasets import read_pairs
 from strop.training.dpo import train_dpo
 from strop.training.greeting import greet
+from strop.training.layouts import read_layout
 from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
 from strop.training.synth import synthesise
@@ -162,11 +163,11 @@ class Rounds:
         settings = self._config.tasks
         if settings.file is None:
             return synthesise(settings.synthesise, self._config.seed, settings.categories or None)
-        tasks, bad = read_tasks(settings.file)
-        for row in bad:
+        loaded = read_layout(settings.file)
+        for row in loaded.bad:
             self._console.print(f"{settings.file}:{row.line}: skipped: {row.reason}", style="yellow")
             self._run.event("row_skipped", "tasks", line=row.line, reason=row.reason)
-        return tasks
+        return [task for _, task in loaded.tasks]
 
     async def _evaluate(
         self, number: int, when: str, policy: Accepted, suite: Suite, held_out: list[Task]

@@ -1,22 +1,26 @@
-"""``strop data``: what is wrong with a file of tasks?"""
+"""``strop data``: what is wrong with a file of tasks, and tasks out of other people's files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from strop.tools.contamination import Hit
+    from collections.abc import Iterable
 
-app = typer.Typer(help="Look into files of tasks.", no_args_is_help=True)
+    from strop.tools.contamination import Hit
+    from strop.tools.task import Task
+    from strop.training.layouts import Numbered
+
+app = typer.Typer(help="Files of tasks: look into them, convert them.", no_args_is_help=True)
 
 
 @app.callback()
 def _data() -> None:
-    """A group, also while it has one command."""
+    """A group of commands."""
 
 
 @app.command()
@@ -45,6 +49,69 @@ def check(
         write_jsonl(out, [hit.to_json() for hit in hits])
     _show(hits, len(tasks), shown)
     raise typer.Exit(1 if hits else 0)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="A .jsonl, .json or .parquet file, or a data set of the hub."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl|.json", help="Where to write it.")],
+    layout: Annotated[
+        str | None, typer.Option("--from", metavar="LAYOUT", help="SOURCE's layout; else it is detected.")
+    ] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="strop|openai|sharegpt", help="FILE's layout.")
+    ] = "strop",
+) -> None:
+    """Write tasks out of training data in other people's layouts; a row that is none is named and skipped."""
+    from strop.tools.errors import DataError, UsageError
+    from strop.tools.files import write_json, write_jsonl
+    from strop.training.layouts import WRITERS, read_layout
+
+    if to not in WRITERS:
+        raise UsageError(f"--to wants {', '.join(WRITERS)}, got {to!r}")
+    if out.suffix not in (".jsonl", ".json"):
+        raise UsageError(f"--out wants a .jsonl or .json file, got {out}")
+    loaded = read_layout(source, layout, watch=_watched)
+    for bad in loaded.bad:
+        typer.echo(f"{source}:{bad.line}: skipped: {bad.reason}", err=True)
+    rows = _written(source, loaded.tasks, to)
+    if not rows:
+        raise DataError(f"none of its {len(loaded.tasks)} tasks can be written as {to}", path=source)
+    if out.suffix == ".json":
+        write_json(out, rows)
+    else:
+        write_jsonl(out, rows)
+    how = "" if layout else " (detected)"
+    typer.echo(
+        f"{source}: {loaded.layout}{how}, tasks: {len(loaded.tasks):,}, skipped rows: {len(loaded.bad):,}; "
+        f"{out}: {to}, rows: {len(rows):,}"
+    )
+
+
+def _watched(rows: list[Numbered]) -> Iterable[Numbered]:
+    """`rows`, with a bar for whoever waits at a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(rows, "reading", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _written(source: str, tasks: list[tuple[int, Task]], to: str) -> list[dict[str, Any]]:
+    """Rows of what the layout can hold; what it cannot is named."""
+    from strop.tools.errors import DataError
+    from strop.training.layouts import WRITERS
+
+    rows = []
+    for line, task in tasks:
+        try:
+            rows.append(WRITERS[to].write(task))
+        except DataError as error:
+            typer.echo(f"{source}:{line}: task {task.id!r} not written: {error}", err=True)
+    return rows
 
 
 def _show(hits: list[Hit], tasks: int, shown: int) -> None:

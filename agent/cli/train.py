@@ -56,7 +56,10 @@ def sft(
     seed: SeedOption = 0,
     allow_copies: CopiesOption = False,
 ) -> None:
-    """Supervised fine-tuning: DATA is a file of tasks, whose gold is what is learned, or of token ids."""
+    """Supervised fine-tuning: DATA is a file of tasks, whose gold is what is learned, or of token ids.
+
+    Tasks may be in any layout that 'strop data convert' reads.
+    """
     from strop.agent.chat import ChatTemplate
     from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies

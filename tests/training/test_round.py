@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from rich.console import Console
 
 from strop.agent.paired import Comparison, compare
 from strop.tools.errors import RunError
-from strop.tools.files import write_json, write_jsonl
+from strop.tools.files import read_jsonl, write_json, write_jsonl
 from strop.tools.formats import FORMATS
-from strop.tools.task import Task
+from strop.tools.spec import ToolCall
+from strop.tools.task import Gold, Task
 from strop.training.config import AcceptTable, CheckTable, RoundConfig, TasksTable
 from strop.training.round import Rounds, decide, refuse_unsound, split
 from strop.training.run import RunDirectory
@@ -114,3 +116,21 @@ def test_a_selection_stops_growing_where_nothing_in_it_is_new(
             config = RoundConfig(tasks=TasksTable(synthesise=50), while_selection_grows=wanted)
             rounds = Rounds(config, run, Console())
             assert rounds.stopped_growing(len(selections)) is (stopped and wanted)
+
+
+def test_a_rounds_tasks_may_be_of_another_layout(tmp_path: Path) -> None:
+    tool = {"name": "find", "parameters": {"where": {"type": "str"}}}
+    row = {"tools": json.dumps([tool]), "answers": '[{"name": "find", "arguments": {"where": "Bern"}}]'}
+    file = tmp_path / "flats.jsonl"
+    write_jsonl(
+        file, [*({**row, "id": number, "query": f"A flat? {number}"} for number in range(9)), {**row}]
+    )
+    config = RoundConfig(tasks=TasksTable(file=file, held_out=8, allow_copies=True))
+    with RunDirectory(tmp_path / "run", resume=False) as run:
+        train_on, held_out = Rounds(config, run, Console())._tasks()
+    assert sorted(task.id for task in (*train_on, *held_out)) == [str(number) for number in range(9)]
+    assert all(task.gold == Gold((ToolCall("find", {"where": "Bern"}),)) for task in train_on)
+    (skipped,) = (
+        event for event in read_jsonl(tmp_path / "run" / "events.jsonl")[0] if "row_skipped" in str(event)
+    )
+    assert skipped[1]["line"] == 10

@@ -101,6 +101,21 @@ def value_in(source: str) -> Any:
     return _literal(tree.elts[0], {})
 
 
+def value_at(text: str, at: int) -> tuple[Any, int]:
+    """(the literal that begins at `at`, index of the comma or closing bracket after it). Raises
+    UnreadableError."""
+    start, stack = at, list[str]()
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            raise UnreadableError(f"{text[at : at + 12]!r} is not part of a value", at)
+        if not stack and (token.group() == "," or token.lastgroup == "close"):
+            return value_in(text[start:at]), at
+        _check_token(token, stack)
+        at = token.end()
+    raise UnreadableError("cut off within a value", at)
+
+
 def calls_in(source: str, items: list[str], repairs: Repairs) -> list[ToolCall]:
     """The calls of a bracketed list and its items, as `find_end` delimits them. Raises UnreadableError."""
     tree = _parsed(source)

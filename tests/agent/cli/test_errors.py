@@ -58,6 +58,8 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["serve", "--api-key-file", "missing.txt"], 2, "missing.txt"),
         (["serve", "--gate", "missing.json"], 1, "missing.json"),
         (["calibrate", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
+        (["data", "convert", "missing.jsonl", "--out", "o.jsonl"], 1, "missing.jsonl"),
+        (["data", "convert", "missing.jsonl", "--out", "o.jsonl", "--to", "alpaca"], 2, "openai"),
         (["nonsense"], 2, "nonsense"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

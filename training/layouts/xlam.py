@@ -1,0 +1,172 @@
+"""xLAM-function-calling-60k: a query, tools and answers, both JSON text.
+
+A tool's parameters are ``{name: {description, type, default}}`` with types as Python annotates them. They
+become JSON Schema: what is not said to be optional is required, defaults and descriptions stay as they are.
+A type that JSON has no word for (``Callable[[float], float]``) restricts nothing, and stays under ``x-type``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from strop.tools.errors import DataError
+from strop.tools.task import Task
+from strop.training.layouts.base import Origin, Row
+from strop.training.layouts.conversation import read_call
+from strop.training.layouts.exact import parse_list
+
+LONGEST = 200
+"""Characters of a type that is looked into; what is longer is none."""
+_NAMES: Mapping[str, str] = {
+    "str": "string", "string": "string", "int": "integer", "integer": "integer",
+    "float": "number", "number": "number",
+    "bool": "boolean", "boolean": "boolean", "none": "null",
+    "list": "array", "array": "array", "tuple": "array", "set": "array", "sequence": "array",
+    "iterable": "array", "dict": "object", "object": "object", "mapping": "object",
+}  # fmt: skip
+
+
+class XLam:
+    """`Layout`."""
+
+    name = "xlam"
+
+    def fits(self, row: Row) -> bool:
+        return {"query", "tools", "answers"} <= row.keys()
+
+    def marked(self, row: Row) -> bool:
+        return self.fits(row)
+
+    def read(self, row: Row, origin: Origin) -> list[Task]:
+        """No answers: the right answer makes no call."""
+        query = row.get("query")
+        if not isinstance(query, str) or not query.strip():
+            raise DataError(f"'query' must be text, got {query!r}")
+        tools = [_tool(tool) for tool in parse_list(row.get("tools"), "'tools'")]
+        offered = {tool["name"] for tool in tools}
+        calls = [read_call(call, "'answers'") for call in parse_list(row.get("answers"), "'answers'")]
+        for call in calls:
+            if call.name not in offered:
+                raise DataError(f"'answers' calls {call.name!r}, which is not offered")
+        made = {
+            "id": origin.id_of(row),
+            "messages": [{"role": "user", "content": query}],
+            "tools": tools,
+            "calls": [call.to_json() for call in calls],
+            "source": origin.source,
+        }
+        return [Task.from_json(made)]
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    inner = tool.get("function", tool) if isinstance(tool, Mapping) else None
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
+        raise DataError(f"'tools': a tool without a name: {str(tool)[:120]}")
+    parameters = inner.get("parameters") or {}
+    if not isinstance(parameters, Mapping):
+        raise DataError(f"tool {inner['name']!r}: 'parameters' must be an object")
+    if not isinstance(parameters.get("properties"), Mapping):  # else it is JSON Schema already
+        parameters = _schema(inner["name"], parameters)
+    return {"name": inner["name"], "description": inner.get("description", ""), "parameters": parameters}
+
+
+def _schema(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    required = []
+    for parameter, about in parameters.items():
+        if not isinstance(about, Mapping):
+            raise DataError(f"tool {name!r}: parameter {parameter!r} must be an object")
+        kind, optional = json_type(str(about.get("type", "")))
+        properties[parameter] = kind | {key: value for key, value in about.items() if key != "type"}
+        if not optional:
+            required.append(parameter)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def json_type(written: str) -> tuple[dict[str, Any], bool]:
+    """(JSON Schema, whether it may be left out) of a type as Python annotates it.
+
+    It is parsed and never evaluated.
+    """
+    kind, *notes = (part.strip() for part in _split(written))
+    optional = any(note.lower().startswith(("optional", "default")) for note in notes)
+    try:
+        tree = ast.parse(kind[:LONGEST], mode="eval").body
+        if isinstance(tree, ast.Subscript) and _word(tree.value) == "optional":
+            optional, tree = True, tree.slice
+        return _of(tree), optional
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ({"x-type": kind} if kind else {}), optional
+
+
+def _split(written: str) -> list[str]:
+    """At the commas outside brackets."""
+    parts, depth = [""], 0
+    for character in written:
+        depth += (character in "[({") - (character in "])}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _of(node: ast.expr) -> dict[str, Any]:
+    """Raises ValueError for what JSON Schema has no word for."""
+    match node:
+        case ast.Name() | ast.Attribute() if _word(node) == "any":
+            return {}
+        case ast.Name() | ast.Attribute() if _word(node) in _NAMES:
+            return {"type": _NAMES[_word(node)]}
+        case ast.Constant(value=None):
+            return {"type": "null"}
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _any_of([left, right])
+        case ast.Subscript(value=value, slice=inside):
+            return _generic(_word(value), inside.elts if isinstance(inside, ast.Tuple) else [inside])
+    raise ValueError(ast.unparse(node))
+
+
+def _generic(word: str, inside: list[ast.expr]) -> dict[str, Any]:
+    """``List[int]``, ``Dict[str, Any]``, ``Union[int, str]`` and their like."""
+    if word in ("union", "optional"):
+        return _any_of([*inside, ast.Constant(None)] if word == "optional" else inside)
+    if word == "literal":
+        return {"enum": [_constant(one) for one in inside]}
+    kind = _NAMES.get(word)
+    if kind == "object" and len(inside) == 2:
+        values = _of(inside[1])
+        return {"type": "object", "additionalProperties": values} if values else {"type": "object"}
+    if word == "tuple" and not any(_is_ellipsis(one) for one in inside):
+        each = [_of(one) for one in inside]
+        return {"type": "array", "prefixItems": each, "minItems": len(each), "maxItems": len(each)}
+    if kind == "array":
+        items = _of(inside[0])
+        return {"type": "array", "items": items} if items else {"type": "array"}
+    raise ValueError(word)
+
+
+def _constant(node: ast.expr) -> str | int | float | None:
+    value = ast.literal_eval(node)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(ast.unparse(node))
+
+
+def _any_of(nodes: list[ast.expr]) -> dict[str, Any]:
+    kinds = [_of(node) for node in nodes]
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+
+
+def _is_ellipsis(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is Ellipsis
+
+
+def _word(node: ast.expr) -> str:
+    """A name in small letters, its module left out (``typing.List``)."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.lower()
+    return ""

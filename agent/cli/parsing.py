@@ -12,7 +12,7 @@ import typer
 from strop.tools.errors import UsageError
 from strop.tools.suite import Suite
 from strop.tools.suites import SUITES
-from strop.tools.task import Task, read_tasks
+from strop.tools.task import Task
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -59,11 +59,13 @@ def api_keys_of(key: str | None, file: Path | None) -> tuple[str, ...]:
 
 
 def read_tasks_aloud(path: Path) -> list[Task]:
-    """The tasks of a file; rows that are none are named on standard error and skipped."""
-    tasks, bad = read_tasks(path)
-    for row in bad:
+    """The tasks of a file, in whichever layout it is; rows that are none are named on standard error."""
+    from strop.training.layouts import read_layout
+
+    loaded = read_layout(path)
+    for row in loaded.bad:
         typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
-    return tasks
+    return [task for _, task in loaded.tasks]
 
 
 def suites_of(flags: Iterable[str]) -> list[Suite]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from strop.agent.cli.data import app
+from strop.agent.cli.parsing import read_tasks_aloud
 from strop.tools.errors import DataError, UsageError
 from strop.tools.formats.bracketed import announces_calls, read_list
 from strop.tools.schema import normalised
@@ -681,3 +682,10 @@ def test_demonstrations_may_be_of_any_layout(tmp_path: Path) -> None:
     assert [row.id for row in rows] == ["in-1#1", "in-1#2"]
     assert [one.line for one in bad] == [2]
     assert [task.id for task in tasks_among(path)] == ["in-1#1", "in-1#2"]
+
+
+def test_commands_read_tasks_in_any_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "rows.jsonl", XLAM, "{broken")
+    (task,) = read_tasks_aloud(path)
+    assert task.gold == gold(read(XLAM, "xlam")[0])
+    assert "rows.jsonl:2: skipped" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from strop.agent.answer import Answerer
 from strop.agent.attempt import answered
@@ -42,7 +42,6 @@ from strop.tools.errors import UsageError
 from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, write_jsonl
 from strop.tools.suite import AnyCase, Suite
 
-Item = TypeVar("Item")
 _Wanted: TypeAlias = tuple[AnyCase, int]
 """A case and the number of a sample."""
 

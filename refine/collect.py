@@ -161,7 +161,8 @@ async def _collect(
     )
     write_json(store.selection, selected.to_json())
     searched = [task for task in tasks if task.id in selected.reasons]
-    await _search(searched, diagnoses, forest)
+    if not judges_apart(config.select):
+        await _search(searched, diagnoses, forest)
     grown = store.index_trees()
     pairs, report = _pair_all(searched, executor.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
@@ -193,7 +194,7 @@ async def _sample(tasks: Sequence[Task], config: CollectConfig, forest: Forest) 
 
 
 async def _search(tasks: Sequence[Task], diagnoses: Mapping[str, Diagnosis], forest: Forest) -> None:
-    """Stage 2: the trees that are not there yet."""
+    """Stage 2, where the selection has to see all tasks first: the trees that are not there yet."""
 
     async def grow(task: Task) -> None:
         await forest.grow(task, diagnoses[task.id].samples)

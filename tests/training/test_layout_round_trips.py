@@ -1,0 +1,129 @@
+"""What is written in a layout and read again is what it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strop.tools.errors import DataError
+from strop.tools.formats.bracketed import announces_calls, read_list
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.task import Gold, Task
+from strop.training.layouts import WRITERS
+from tests.tools.strategies import calls, json_values, names, texts
+from tests.training.layout_rows import ROWS, STROP, gold, read
+
+# Nothing bent.
+
+ARGUMENTS = st.dictionaries(st.sampled_from(("a", "near-by", "from", "$x", "ü b")), json_values(), max_size=3)
+
+
+@given(
+    st.lists(st.builds(ToolCall, names().filter(lambda name: name.strip() == name), ARGUMENTS), min_size=1)
+)
+def test_calls_in_brackets_are_read_as_they_were_written(some: list[ToolCall]) -> None:
+    written = [
+        f"{call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})"
+        for call in some
+    ]
+    offered = {call.name for call in some}
+    text = f"[{', '.join(written)}]"
+    assert announces_calls(text, offered)
+    assert read_list(text, offered) == some
+    assert [call.text for call in read_list(text, offered)] == written
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[f(a=1)", "stands between"),
+        ("[f(a=1)] and so on", "stands between"),
+        ("[f(a=1), ]", "a name"),
+        ("[f(1)]", "has no name"),
+        ("[f(a=1, a=2)]", "given twice"),
+        ("[f(a=g(1))]", "calls cannot be read"),
+        ("[f(a=__import__('os'))]", "calls cannot be read"),
+        ("[f(a=1+1)]", "calls cannot be read"),
+        ("[f(a=)]", "calls cannot be read"),
+        ("[f(a={1, 2})]", "calls cannot be read"),
+        ("[f(a='x]", "calls cannot be read"),
+        ("[f(a=" + "[" * 100, "calls cannot be read"),
+        ("[]", "a name"),
+    ],
+)
+def test_lists_that_cannot_be_read(text: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        read_list(text, {"f"})
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> Task:
+    """Tasks with something to learn, in conversations of any kind."""
+    made = draw(st.lists(calls(), max_size=3))
+    past = st.fixed_dictionaries(
+        {"role": st.sampled_from(("system", "user", "assistant", "tool")), "content": texts()}
+    )
+    called = st.builds(
+        lambda call: {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_1", "type": "function",
+             "function": {"name": call.name, "arguments": json.dumps(call.arguments)}}]},
+        calls(),
+    )  # fmt: skip
+    prose = st.text("abc 🦊\n", min_size=1).filter(str.strip)
+    offered = {call.name for call in made} | set(draw(st.lists(names(), max_size=1)))
+    schema = st.dictionaries(texts(), json_values(), max_size=2)
+    return Task(
+        draw(texts()),
+        tuple(draw(st.lists(past | called, min_size=1, max_size=4))),
+        tuple(
+            ToolSpec(name, draw(texts()), {"type": "object", "properties": draw(schema)}, draw(st.booleans()))
+            for name in sorted(offered)
+        ),
+        Gold(tuple(made), draw(st.none() | prose) if made else draw(prose)),
+    )
+
+
+@given(tasks())
+def test_a_task_written_as_openai_is_the_same_task_again(task: Task) -> None:
+    row = json.loads(json.dumps(WRITERS["openai"].write(task)))
+    (again,) = read(row, "openai")
+    assert (again.messages, again.tools, again.gold) == (task.messages, task.tools, task.gold)
+    assert str(again.to_json()["calls"]) == str(task.to_json()["calls"])  # and their order
+    ids = [call["id"] for call in row["messages"][-1].get("tool_calls", [])]
+    assert len(set(ids)) == len(gold(task).calls)
+
+
+@pytest.mark.parametrize("layout", sorted(ROWS))
+def test_every_layout_goes_to_openai_and_back(layout: str) -> None:
+    for task in read(ROWS[layout], layout):
+        (again,) = read(WRITERS["openai"].write(task), "openai")
+        assert (again.messages, again.tools, again.gold) == (task.messages, task.tools, task.gold)
+
+
+def test_to_sharegpt_and_back() -> None:
+    for layout in ("apigen_mt", "sharegpt", "sealtools", "strop", "xlam"):
+        for task in read(ROWS[layout], layout):
+            again = read(WRITERS["sharegpt"].write(task), "sharegpt")[-1]
+            assert (again.tools, again.gold) == (task.tools, task.gold)
+            assert [(one["role"], one["content"] or "") for one in again.messages] == [
+                (one["role"], one["content"] or "") for one in task.messages
+            ]
+
+
+@pytest.mark.parametrize("to", ["openai", "sharegpt"])
+def test_what_a_layout_cannot_hold_is_refused(to: str) -> None:
+    nothing = Task.from_json({**STROP, "calls": []})
+    with pytest.raises(DataError, match="no calls and no response"):
+        WRITERS[to].write(nothing)
+
+
+def test_sharegpt_has_no_place_for_prose_beside_calls() -> None:
+    for changes in (
+        {"response": "I look."},
+        {"messages": [*STROP["messages"], {"role": "system", "content": "x"}]},
+    ):
+        with pytest.raises(DataError, match="no place in this layout"):
+            WRITERS["sharegpt"].write(Task.from_json(STROP | changes))

@@ -91,7 +91,7 @@ class TasksTable(Table):
     held_out: Annotated[int, Field(ge=8)] = 40
     """How many of them are set aside for acceptance and never trained on."""
     categories: tuple[str, ...] = ()
-    """Categories to synthesise; all of them where empty."""
+    """Categories to synthesise (`strop.training.synth.ALL_CATEGORIES`); `CATEGORIES` where empty."""
     allow_copies: bool = False
     """Whether to train on tasks that repeat something of BFCL; otherwise such tasks stop the run."""
 

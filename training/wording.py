@@ -55,11 +55,36 @@ class Part:
     """In the order of their mention."""
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call asked for, before it is text: a settled wording, and a value for every slot of it."""
+
+    tool: CatalogueTool
+    is_clause: bool
+    pieces: tuple[Piece, ...]
+    values: Mapping[str, Value]
+    """By the argument's path."""
+
+    @property
+    def part(self) -> Part:
+        return Part(_fill(self.pieces, self.values), self.is_clause, (self.call,))
+
+    @property
+    def call(self) -> ToolCall:
+        return _call(self.tool, self.pieces, self.values)
+
+
+def request(
+    tool: CatalogueTool, rng: Random, *, optional: float = 0.5, clause: bool | None = None
+) -> Request:
+    """A wording and values. Optional arguments are stated with probability `optional`."""
+    is_clause, pieces = _wording(tool, rng, optional, clause)
+    return Request(tool, is_clause, pieces, draw_values(tool, pieces, rng))
+
+
 def single(tool: CatalogueTool, rng: Random, *, optional: float = 0.5, clause: bool | None = None) -> Part:
     """One call. Optional arguments are stated with probability `optional`, and given only if stated."""
-    is_clause, pieces = _wording(tool, rng, optional, clause)
-    values = draw_values(tool, pieces, rng)
-    return Part(_fill(pieces, values), is_clause, (_call(tool, pieces, values),))
+    return request(tool, rng, optional=optional, clause=clause).part
 
 
 def listed(tool: CatalogueTool, count: int, rng: Random, *, clause: bool | None = None) -> Part | None:
@@ -81,7 +106,7 @@ def listed(tool: CatalogueTool, count: int, rng: Random, *, clause: bool | None 
     if rows is None:
         return None
     said = {
-        path: Value(None, _inside(_around(pieces, path), [row[path].said for row in rows], rng))
+        path: Value(None, _inside(marks_around(pieces, path), [row[path].said for row in rows], rng))
         for path in varied
     }
     text = _fill(pieces, {**rows[0], **said})
@@ -124,12 +149,12 @@ def join(parts: Sequence[Part], rng: Random) -> str:
     if style < 0.3:
         return _in_sentences(parts, rng)
     if len(clauses) == 2:
-        return rng.choice(_PAIRS).format(*clauses, C=_capital(clauses[0]))
+        return rng.choice(_PAIRS).format(*clauses, C=capital(clauses[0]))
     if style < 0.5:
         return _numbered(clauses, rng)
     if style < 0.75:
         return f"First {clauses[0]}, then {', then '.join(clauses[1:-1])}, and finally {clauses[-1]}."
-    return f"{_capital(', '.join(clauses[:-1]))}, and {clauses[-1]}."
+    return f"{capital(', '.join(clauses[:-1]))}, and {clauses[-1]}."
 
 
 def draw_values(
@@ -192,7 +217,7 @@ def _rows(
     return None
 
 
-def _around(pieces: Sequence[Piece], path: str) -> tuple[str, str]:
+def marks_around(pieces: Sequence[Piece], path: str) -> tuple[str, str]:
     """The quotation marks, or the #, directly around a slot: every item of a list wants its own."""
     place = next(at for at, piece in enumerate(pieces) if isinstance(piece, Slot) and piece.path == path)
     before, after = pieces[place - 1 : place], pieces[place + 1 : place + 2]
@@ -240,7 +265,7 @@ def _itemised(lead: str, items: Sequence[str], rng: Random) -> str:
 def _numbered(clauses: Sequence[str], rng: Random) -> str:
     lead = rng.choice(("Please do the following", "I need these things done", "Here is what I need"))
     if rng.random() < 0.4:
-        return f"{lead}:\n" + "\n".join(f"{n}. {_capital(c)}" for n, c in enumerate(clauses, start=1))
+        return f"{lead}:\n" + "\n".join(f"{n}. {capital(c)}" for n, c in enumerate(clauses, start=1))
     return f"{lead}: " + "; ".join(f"{n}) {c}" for n, c in enumerate(clauses, start=1)) + "."
 
 
@@ -257,10 +282,10 @@ def _in_sentences(parts: Sequence[Part], rng: Random) -> str:
 
 
 def _framed(frame: str, clause: str) -> str:
-    return frame.format(c=clause, C=_capital(clause))
+    return frame.format(c=clause, C=capital(clause))
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 

@@ -1,0 +1,92 @@
+"""Requests without a value: it is gone, nothing else is, and the question names it."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strop.training.catalogue import Argument, load_catalogue
+from strop.training.catalogue.phrasing import Phrasing, fill, paths_of
+from strop.training.catalogue.values import source_of
+from strop.training.omission import in_words, omission, omissions, without
+from strop.training.wording import request
+
+CATALOGUE = load_catalogue()
+
+
+def said_without(template: str, path: str, source: str = "pool") -> str | None:
+    drawn: dict[str, dict[str, Any]] = {"pool": {"values": ["-"]}, "number": {"range": [1, 5, 1]}}[source]
+    pieces = without(
+        Phrasing.parse(template).choose(Random(0), 0.0), Argument(path, source_of(drawn, {}), required=True)
+    )
+    return None if pieces is None else fill(pieces, {name: name.upper() for name in paths_of(pieces)})
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "left"),
+    [
+        ('put "{title}" in my calendar on {day} at {hour}', "hour", 'put "TITLE" in my calendar on DAY'),
+        ('put "{title}" in my calendar on {day} at {hour}', "day", 'put "TITLE" in my calendar at HOUR'),
+        ("What is the sea like in {city}?", "city", "What is the sea like?"),
+        ("a cone with radius {r} and height {h}", "h", "a cone with radius R"),
+        ("sail from {start} to {end} on {day}", "end", "sail from START on DAY"),
+        # Another meaning, or no sentence.
+        ("sail from {start} to {end} on {day}", "start", None),
+        ("measure between {a} and {b}", "b", None),
+        ("What is {amount} {unit} in {target}?", "target", None),
+        ('rows where {column} is "{value}"', "value", None),
+        ("put it in my calendar starting at {hour}", "hour", None),
+        ("go from {city} to {city}", "city", None),
+    ],
+)
+def test_a_value_goes_with_what_leads_to_it_or_stays(template: str, path: str, left: str | None) -> None:
+    assert said_without(template, path) == left
+
+
+def test_a_number_of_things_becomes_some_of_them() -> None:
+    assert said_without("hire a car for {n} days", "n", "number") == "hire a car for some days"
+    assert said_without("the outlook for the next {n} days", "n", "number") is None
+
+
+@settings(deadline=None)
+@given(st.integers())
+def test_only_one_required_value_is_left_out(seed: int) -> None:
+    left = omission(CATALOGUE, Random(seed))
+    assert left.argument.required
+    assert paths_of(left.said) == paths_of(left.whole.pieces) - {left.argument.path}
+    question = left.question(Random(seed))
+    assert all(
+        left.whole.values[path].said in question for path in paths_of(left.said) & set(left.whole.values)
+    )
+
+
+@settings(deadline=None)
+@given(st.integers())
+def test_the_question_names_the_argument(seed: int) -> None:
+    left = omission(CATALOGUE, Random(seed))
+    asked = left.ask(Random(seed))
+    assert in_words(left.whole.tool, left.argument) in asked
+    assert asked[-1] in ".?"
+
+
+def test_most_tools_can_be_asked_without_something() -> None:
+    able = [
+        tool
+        for tool in CATALOGUE.tools
+        if any(any(omissions(request(tool, Random(seed)))) for seed in range(40))
+    ]
+    assert len(able) > 0.6 * len(CATALOGUE.tools)
+
+
+def test_arguments_in_words() -> None:
+    tools = {tool.name: tool for tool in CATALOGUE.tools}
+    calendar = tools["calendar.add_entry"]
+    named = {one.path: in_words(calendar, one) for one in calendar.arguments}
+    assert named["date"] == "the date"
+    assert named["start_time"] == "the start time"
+    reminder = tools["set_reminder"]
+    assert in_words(reminder, reminder.arguments[0]) == "what to be reminded of"

@@ -1,0 +1,96 @@
+"""Which tools are on offer beside the one that is asked for, or in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from random import Random
+
+from strop.training.catalogue import Catalogue, CatalogueTool
+
+_NEAREST = 5
+"""So many tools count as described almost like another."""
+_WORD = re.compile(r"[a-z]{4,}")
+
+
+def any_tool(catalogue: Catalogue, rng: Random) -> CatalogueTool:
+    """A domain first, so that domains with many tools are not asked more often."""
+    return rng.choice(catalogue.domain(rng.choice(catalogue.domains)))
+
+
+def with_others(
+    catalogue: Catalogue, tools: Sequence[CatalogueTool], count: int, rng: Random
+) -> list[CatalogueTool]:
+    """`tools` and `count` more that cannot serve the same requests, mostly from the first one's domain."""
+    chosen = list(tools)
+    while len(chosen) < len(tools) + count:
+        near = rng.random() < 0.67
+        other = rng.choice(catalogue.domain(tools[0].domain)) if near else any_tool(catalogue, rng)
+        if not any(are_rivals(other, tool) for tool in chosen):
+            chosen.append(other)
+    return chosen
+
+
+def near_misses(catalogue: Catalogue, absent: CatalogueTool, count: int, rng: Random) -> list[CatalogueTool]:
+    """`count` tools, fewer where there are none, of which none can do what `absent` does though they look it.
+
+    Each is a sibling of its domain, or one described in much the same words, of whichever domain.
+    """
+    able = [tool for tool in catalogue.tools if not are_rivals(tool, absent)]
+    siblings = [tool for tool in able if tool.domain == absent.domain]
+    alike = _closest(able, _words(_description(absent)))
+    return _some([siblings, siblings, alike], count, rng)
+
+
+def near_requests(
+    catalogue: Catalogue, domain: str, asked: str, count: int, rng: Random
+) -> list[CatalogueTool]:
+    """As `near_misses`, for a request in words that no tool of its domain can meet."""
+    siblings = list(catalogue.domain(domain))
+    return _some([siblings, _closest(siblings, _words(asked))], count, rng)
+
+
+def far_tools(catalogue: Catalogue, domain: str, count: int, rng: Random) -> list[CatalogueTool]:
+    """`count` tools of other domains."""
+    return _some([[tool for tool in catalogue.tools if tool.domain != domain]], count, rng)
+
+
+def are_rivals(one: CatalogueTool, other: CatalogueTool) -> bool:
+    """Whether both could serve the same request: never offered together."""
+    same = one.name == other.name or one.does == other.does
+    return same or one.name in other.overlaps or other.name in one.overlaps
+
+
+def _some(sources: Sequence[Sequence[CatalogueTool]], count: int, rng: Random) -> list[CatalogueTool]:
+    """Different tools that do not stand in for each other, each of a source drawn anew."""
+    chosen: list[CatalogueTool] = []
+    for _ in range(50):
+        source = rng.choice(sources)
+        other = rng.choice(source) if source else None
+        if other is not None and not any(are_rivals(other, tool) for tool in chosen):
+            chosen.append(other)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _closest(tools: Sequence[CatalogueTool], words: frozenset[str]) -> list[CatalogueTool]:
+    """The tools whose descriptions have most of their words in common with `words`, best first."""
+    shares = {tool.name: _share(_words(_description(tool)), words) for tool in tools}
+    ranked = sorted((tool for tool in tools if shares[tool.name]), key=lambda tool: -shares[tool.name])
+    return ranked[:_NEAREST]
+
+
+def _share(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / max(1, len(one | other))
+
+
+def _description(tool: CatalogueTool) -> str:
+    return f"{tool.name.replace('_', ' ').replace('.', ' ')} {tool.spec.description} {tool.does}"
+
+
+@cache
+def _words(text: str) -> frozenset[str]:
+    """Words of some length, without the s of plurals."""
+    return frozenset(word.rstrip("s") for word in _WORD.findall(text.lower()))

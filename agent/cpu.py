@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+FLAGS = ("amx_bf16", "avx512_bf16")
+"""Of matrix tiles (Intel's AMX), and of dot products of vectors (AVX-512, most AMD CPUs since 2022)."""
 
 
 def multiplies_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether the CPU multiplies bfloat16 matrices in hardware (AMX); False where that cannot be told.
+    """Whether the CPU multiplies bfloat16 matrices in hardware (`FLAGS`); False where that cannot be told.
 
     Where it does not, float32 products are the faster ones (see docs/log.md).
     """
     try:
-        return "amx_bf16" in cpuinfo.read_text()
+        flags = cpuinfo.read_text().split()
     except OSError:
         return False
+    return any(flag in flags for flag in FLAGS)

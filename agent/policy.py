@@ -87,41 +87,56 @@ class Policy:
 
     def is_thinking(self, prompt_ids: Sequence[int]) -> bool:
         """Whether the prompt has opened a thinking block for the answer, as some templates do."""
-        tail = self.template.decode(prompt_ids[-8:], skip_special=False)
-        return tail.rstrip().endswith("<think>")
+        return _is_thinking(self.template, prompt_ids)
 
     def without_end(self, ids: Ids) -> Ids:
         """`ids` without those that end the turn."""
-        end = len(ids)
-        while end and ids[end - 1] in self.template.end_ids:
-            end -= 1
-        return ids[:end]
+        return _without_end(self.template, ids)
 
     def draft_of(self, prompt_ids: Sequence[int], completion: Completion, tools: Sequence[ToolSpec]) -> Draft:
         """Read a completion: its text without the ids that end the turn, and the calls in it."""
-        ids = completion.token_ids
-        text = self.template.decode(self.without_end(ids), skip_special=False)
-        reading = read_calls(
-            text,
-            preferred=self.template.call_format,
-            tools=tools,
-            thinking=self.is_thinking(prompt_ids),
-        )
-        # Half an answer is none: what was certain of it is for streams to tell, not for anybody to act on.
-        calls, content = ((), text.strip() or None) if reading.problem else (reading.calls, reading.content)
-        return Draft(
-            prompt_ids=tuple(prompt_ids),
-            token_ids=ids,
-            text=text,
-            calls=calls,
-            content=content,
-            repairs=reading.repairs,
-            problem=reading.problem,
-            reasoning=reading.reasoning,
-            logprobs=completion.logprobs,
-            top_logprobs=completion.top_logprobs,
-            finish_reason=completion.finish_reason,
-        )
+        return read_draft(self.template, prompt_ids, completion, tools)
+
+
+def read_draft(
+    template: Template, prompt_ids: Sequence[int], completion: Completion, tools: Sequence[ToolSpec]
+) -> Draft:
+    """What `Policy.draft_of` says; for completions whose engine is gone."""
+    ids = completion.token_ids
+    text = template.decode(_without_end(template, ids), skip_special=False)
+    reading = read_calls(
+        text,
+        preferred=template.call_format,
+        tools=tools,
+        thinking=_is_thinking(template, prompt_ids),
+    )
+    # Half an answer is none: what was certain of it is for streams to tell, not for anybody to act on.
+    calls, content = ((), text.strip() or None) if reading.problem else (reading.calls, reading.content)
+    return Draft(
+        prompt_ids=tuple(prompt_ids),
+        token_ids=ids,
+        text=text,
+        calls=calls,
+        content=content,
+        repairs=reading.repairs,
+        problem=reading.problem,
+        reasoning=reading.reasoning,
+        logprobs=completion.logprobs,
+        top_logprobs=completion.top_logprobs,
+        finish_reason=completion.finish_reason,
+    )
+
+
+def _is_thinking(template: Template, prompt_ids: Sequence[int]) -> bool:
+    tail = template.decode(prompt_ids[-8:], skip_special=False)
+    return tail.rstrip().endswith("<think>")
+
+
+def _without_end(template: Template, ids: Ids) -> Ids:
+    end = len(ids)
+    while end and ids[end - 1] in template.end_ids:
+        end -= 1
+    return ids[:end]
 
 
 def usage_of(prompt_ids: Sequence[int], completions: Sequence[Completion]) -> Usage:

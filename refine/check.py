@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from strop.agent.answer import Draft
+from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import FinishReason
 from strop.tools.judge import validate_call
 from strop.tools.spec import ToolSpec
@@ -30,6 +31,14 @@ def check_text(problems: Sequence[str], stop_text: str = STOP_TEXT) -> str:
         )
     # Short, because it is the part of a check that no cache holds.
     return f"Is this right? Reply {stop_text} or the corrected answer."
+
+
+def check_ids(draft: Draft, template: Template, problems: Sequence[str], stop_text: str = STOP_TEXT) -> Ids:
+    """The prompt of a check: everything so far, the draft closed where it was cut off, and the check turn."""
+    closed = draft.token_ids[-1:] and draft.token_ids[-1] in template.end_ids
+    end = () if closed else template.end_ids[:1]
+    turn = template.next_turn_ids("user", check_text(problems, stop_text))
+    return (*draft.prompt_ids, *draft.token_ids, *end, *turn)
 
 
 def says_stop(text: str, stop_text: str = STOP_TEXT) -> bool:

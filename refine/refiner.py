@@ -19,7 +19,7 @@ from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.policy import Policy, usage_of
 from strop.agent.refinement import ADAPTIVE, RefineSetting
 from strop.refine.assurance import Gate
-from strop.refine.check import STOP_TEXT, check_text, is_readable, problems_of, says_stop
+from strop.refine.check import STOP_TEXT, check_ids, is_readable, problems_of, says_stop
 from strop.tools.canonical import canonical
 from strop.tools.structure import or_text
 from strop.tools.task import Task
@@ -104,7 +104,7 @@ class Refiner:
     async def _check(self, talk: _Talk, task: Task, sampling: Sampling) -> None:
         """Ask one check turn and note the reply."""
         problems = problems_of(talk.drafts[-1], task.tools)
-        prompt_ids = self._next_prompt(talk, problems)
+        prompt_ids = check_ids(talk.drafts[-1], self.policy.template, problems, self.stopping.text)
         if len(prompt_ids) >= self.policy.engine.info.context_length:
             talk.exhausted = True
             return
@@ -157,14 +157,6 @@ class Refiner:
                 if watched and math.exp(watched[0]) >= self.stopping.threshold:
                     break
         return Completion(tuple(ids), reason, None, cached, watched=watched)
-
-    def _next_prompt(self, talk: _Talk, problems: list[str]) -> Ids:
-        """Everything so far, the last draft closed where it was cut off, and the check turn."""
-        last, template = talk.drafts[-1], self.policy.template
-        closed = last.token_ids[-1:] and last.token_ids[-1] in template.end_ids
-        end = () if closed else template.end_ids[:1]
-        check = check_text(problems, self.stopping.text)
-        return (*last.prompt_ids, *last.token_ids, *end, *template.next_turn_ids("user", check))
 
     def _is_stop(self, ids: Ids) -> bool:
         return self.stopping.token_id is not None and ids == (self.stopping.token_id,)

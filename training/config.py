@@ -27,7 +27,10 @@ from strop.agent.refinement import parse_refine
 from strop.refine.audit import Thresholds
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
+from strop.training.corpus import CorpusConfig
 from strop.training.dpo import DpoConfig
+from strop.training.sft import SftConfig
+from strop.training.warmup import WarmupConfig
 
 
 def _known_fields(kind: Any, value: Any, where: str = "") -> Any:
@@ -104,6 +107,38 @@ class TasksTable(Table):
         return self
 
 
+class WarmupTable(Table):
+    """What is learned from gold, easy to hard, before the first round. Tasks that ask what a held-out task
+    asks are left out."""
+
+    file: Path | None = None
+    """Tasks, in any layout of `strop.training.layouts`."""
+    families: Annotated[int, Field(ge=0)] = 0
+    """How many families of tasks to synthesise beside them (`strop.training.families`)."""
+    stages: Annotated[WarmupConfig, closed(WarmupConfig)] = WarmupConfig()
+    """In which order."""
+    train: Annotated[SftConfig, closed(SftConfig)] = SftConfig()
+    """How each stage is trained."""
+
+    @model_validator(mode="after")
+    def _some_source(self) -> WarmupTable:
+        if self.file is None and self.families == 0:
+            raise ValueError("give 'file', 'families' or both")
+        return self
+
+
+class CorpusTable(Table):
+    """What is learned, in every round and before its pairs, from the policy's own samples."""
+
+    rows: Annotated[CorpusConfig, closed(CorpusConfig)] = CorpusConfig()
+    """How much of them: right answers, and drafts to check."""
+    train: Annotated[SftConfig, closed(SftConfig)] = SftConfig()
+    """How it is trained."""
+    stop_token: bool = True
+    """Whether the policy learns to stop refining with a token, where the model has one that can be taught;
+    otherwise, and where not, with the text its profile names."""
+
+
 class BenchTable(Table):
     """How the policy is measured before and after."""
 
@@ -171,12 +206,16 @@ class RoundConfig(Table):
     engine: EngineTable = EngineTable()
     tasks: TasksTable
     bench: BenchTable = BenchTable()
+    warmup: WarmupTable | None = None
+    """What comes before the first round; none: nothing."""
     collect: Annotated[CollectConfig, closed(CollectConfig)] = CollectConfig()
     """How pairs are collected."""
     check: CheckTable = CheckTable()
     """What pairs must be like to be trained on."""
+    corpus: CorpusTable | None = None
+    """What is learned from samples before pairs are; none: nothing."""
     train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
-    """How the adapter is trained."""
+    """How the adapter is trained on pairs."""
     accept: AcceptTable = AcceptTable()
 
 
@@ -211,10 +250,12 @@ def _sentence(problem: Mapping[str, Any]) -> str:
 
 
 def _anchored(config: RoundConfig, folder: Path) -> RoundConfig:
-    tasks, model = config.tasks, config.model
+    tasks, warmup, model = config.tasks, config.warmup, config.model
     if tasks.file is not None:
         tasks = tasks.model_copy(update={"file": (folder / tasks.file).resolve()})
+    if warmup is not None and warmup.file is not None:
+        warmup = warmup.model_copy(update={"file": (folder / warmup.file).resolve()})
     adapter = None if config.adapter is None else (folder / config.adapter).resolve()
     if model and model not in load_catalogue() and (folder / model).exists():
         model = str((folder / model).resolve())
-    return config.model_copy(update={"tasks": tasks, "adapter": adapter, "model": model})
+    return config.model_copy(update={"tasks": tasks, "warmup": warmup, "adapter": adapter, "model": model})

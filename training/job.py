@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from strop.agent.checkpoint import fingerprint
 from strop.agent.lock import held
+from strop.agent.profile import Profile
 from strop.tools.errors import DataError, RunError, UsageError
 from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
 from strop.training.recipe import TrainSummary
@@ -39,6 +40,8 @@ class Base:
     """Recorded as the adapter's base model."""
     adapter: Path | None
     """Adapter that training goes on from, if any."""
+    teaches: Profile | None = None
+    """What the training data teach the model about how it talks."""
 
 
 class TrainJob:

@@ -1,7 +1,8 @@
 """Which sequences share their beginning, and an order that keeps those together.
 
 A micro-batch computes a shared beginning once (`strop.training.shared_prefix`), so pairs of one search tree
-should meet in one. Groups are shuffled; within a group, those that share most are next to each other.
+should meet in one, and in as few as can be. Groups are shuffled; within a group, those that share most are
+next to each other.
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ def slices(found: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[int]]
 
 
 class GroupedOrder:
-    """A sampler: every index once an epoch, groups whole and shuffled anew; the same for the same seed."""
+    """A sampler: every index once an epoch, in an order whose every `width` indices are one micro-batch.
 
-    def __init__(self, found: Sequence[Sequence[int]], seed: int):
+    No micro-batch takes in the end of one group and the beginning of another where that can be helped: what
+    is left of groups after whole micro-batches is put together with what fits. Shuffled anew each epoch;
+    the same for the same seed.
+    """
+
+    def __init__(self, found: Sequence[Sequence[int]], seed: int, width: int):
         self._groups = [list(group) for group in found]
         self._seed = seed
+        self._width = width
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -49,9 +56,27 @@ class GroupedOrder:
         return sum(map(len, self._groups))
 
     def __iter__(self) -> Iterator[int]:
-        order = list(range(len(self._groups)))
-        Random(f"{self._seed}:{self._epoch}").shuffle(order)
-        return (index for group in order for index in self._groups[group])
+        rng = Random(f"{self._seed}:{self._epoch}")
+        pieces = list(slices(rng.sample(self._groups, len(self._groups)), self._width))
+        batches = _filled(pieces, self._width)
+        whole = [batch for batch in batches if len(batch) == self._width]
+        rng.shuffle(whole)
+        rest = [batch for batch in batches if len(batch) < self._width]
+        return (index for batch in (*whole, *rest) for index in batch)
+
+
+def _filled(pieces: Sequence[Sequence[int]], width: int) -> list[list[int]]:
+    """The pieces put together to batches of at most `width`, the largest first, each where it fits best."""
+    batches: list[list[int]] = []
+    room: dict[int, list[int]] = {}
+    for piece in sorted(pieces, key=len, reverse=True):
+        fits = next((free for free in range(len(piece), width) if room.get(free)), None)
+        at = room[fits].pop() if fits is not None else len(batches)
+        if fits is None:
+            batches.append([])
+        batches[at] += piece
+        room.setdefault(width - len(batches[at]), []).append(at)
+    return batches
 
 
 def _share(one: Sequence[int], other: Sequence[int]) -> float:

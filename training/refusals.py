@@ -39,15 +39,20 @@ def irrelevance(catalogue: Catalogue, rng: Random) -> Exchange:
         tools = near_misses(catalogue, absent, count, rng) if near else []
     else:
         unmet = rng.choice(catalogue.unmet)
-        question, missing, domain = _ask(catalogue, unmet, rng), unmet.missing, unmet.domain
+        question, missing, domain = ask(catalogue, unmet, rng), unmet.missing, unmet.domain
         tools = near_requests(catalogue, domain, f"{question} {missing}", count, rng) if near else []
     tools = tools or far_tools(catalogue, domain, count, rng)
     opener = f"{rng.choice(catalogue.openers[domain])} " if rng.random() < 0.12 else ""
-    refusal = rng.choice(_REFUSALS).format(missing=missing, does=_abilities(tools))
-    return asking(opener + question, tools, response=refusal)
+    return asking(opener + question, tools, response=refusal(missing, tools, rng))
 
 
-def _ask(catalogue: Catalogue, unmet: Unmet, rng: Random) -> str:
+def refusal(missing: str, tools: Sequence[CatalogueTool], rng: Random) -> str:
+    """Prose that says what is missing and what these tools can do."""
+    return rng.choice(_REFUSALS).format(missing=missing, does=_abilities(tools))
+
+
+def ask(catalogue: Catalogue, unmet: Unmet, rng: Random) -> str:
+    """An unmet request as a person would type it."""
     pieces = rng.choice(unmet.asks).choose(rng, 0.0)
     return fill(
         pieces,

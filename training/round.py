@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import random
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
 from strop.training.copies import refuse_copies
 from strop.training.datasets import read_pairs
+from strop.training.demonstrations import Student, learn_from_samples, warm_up
 from strop.training.dpo import train_dpo
 from strop.training.greeting import greet
 from strop.training.layouts import read_layout
@@ -83,6 +85,8 @@ class Rounds:
         self._config = config
         self._run = run
         self._console = console
+        self._measured: dict[str, Path] = {}
+        """Folder of the evaluation of each policy measured so far, by the policy's key."""
         engine = config.engine
         self._bench = Workbench(
             PolicySource(config.model, None, engine.kind, engine.max_model_len, engine.args)
@@ -99,6 +103,7 @@ class Rounds:
         policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
         try:
             await self._serve(policy)
+            policy = await self._warm_up(policy, suite, held_out)
             for number in range(1, config.rounds + 1):
                 trained = await self._round(number, policy, suite, train_on, held_out)
                 if trained is None:
@@ -109,6 +114,38 @@ class Rounds:
         self._run.event("finished")
         return render_report(self._run.path)
 
+    async def _warm_up(self, policy: Accepted, suite: Suite, held_out: list[Task]) -> Accepted:
+        """What comes before the first round, as round 0; the policy that the first round starts from."""
+        table = self._config.warmup
+        if table is None:
+            return policy
+        await self._evaluate(0, "before", policy, suite, held_out)
+        content = file_digest(table.file) if table.file else None
+        settings = [
+            table.model_dump(mode="json", exclude={"file"}),
+            self._config.seed,
+            content,
+            digest(held_out),
+        ]
+        key = stage_key("0.train", settings, policy.key)
+        out = self._folder(0) / "train"
+        if self._todo("0.train", key, "warm-up: train an adapter on gold, easy to hard"):
+            with self._run.stage("0.train", key, out):
+                await self._bench.close()
+                warm_up(self._config, table, held_out, out / "adapter", self._console)
+                give_memory_back()
+        trained = Accepted(out / "adapter", key)
+        return trained if await self._judged(0, trained, suite, held_out) else policy
+
+    async def _judged(self, number: int, trained: Accepted, suite: Suite, held_out: list[Task]) -> bool:
+        """Measure a trained policy, and decide whether it replaces the one before."""
+        folder = self._folder(number)
+        await self._evaluate(number, "after", trained, suite, held_out)
+        comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
+        decision = decide(comparison, self._config.accept)
+        self._decided(number, decision)
+        return bool(decision["accepted"])
+
     async def _round(
         self, number: int, policy: Accepted, suite: Suite, train_on: list[Task], held_out: list[Task]
     ) -> Accepted | None:
@@ -118,16 +155,14 @@ class Rounds:
         pairs, key = await self._collect(number, policy, train_on)
         ended = SELECTION_STOPPED if self.stopped_growing(number) else NOTHING_TO_LEARN
         if ended is SELECTION_STOPPED or not pairs.stat().st_size:
+            self._run.forget(f"{number}.corpus", folder / "corpus")
             self._run.forget(f"{number}.train", folder / "train")
             self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
             self._decided(number, ended)
             return None
-        trained = await self._train(number, policy, pairs, key, train_on)
-        await self._evaluate(number, "after", trained, suite, held_out)
-        comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
-        decision = decide(comparison, self._config.accept)
-        self._decided(number, decision)
-        return trained if decision["accepted"] else None
+        taught = await self._learn(number, Accepted(policy.adapter, key), pairs.parent, train_on)
+        trained = await self._train(number, taught, pairs, train_on)
+        return trained if await self._judged(number, trained, suite, held_out) else None
 
     def _decided(self, number: int, decision: Mapping[str, Any]) -> None:
         write_json(self._folder(number) / "decision.json", decision)
@@ -177,9 +212,13 @@ class Rounds:
         folders = self._folder(number) / when, self._folder(number) / f"held_out_{when}"
         table = self._config.bench.model_dump(mode="json", exclude={"concurrency"})
         key = stage_key(stage, [table, suite.version, digest(held_out)], policy.key)
+        known = self._measured.setdefault(policy.key, folders[0])
         if not self._todo(stage, key, f"round {number}: benchmark {when} training"):
             return
         with self._run.stage(stage, key, *folders):
+            if known != folders[0]:
+                _copy_measures(known, folders)
+                return
             loaded = await self._bench.policy(policy.adapter)
             await self._ask(suite, loaded, folders[0])
             await self._ask(judged_suite("held-out", held_out), loaded, folders[1])
@@ -227,13 +266,39 @@ class Rounds:
         *earlier, now = (selected_ids(folder) for folder in folders)
         return not grew(set().union(*earlier), now)
 
-    async def _train(
-        self, number: int, policy: Accepted, pairs: Path, collected: str, tasks: Sequence[Task]
+    async def _learn(
+        self, number: int, policy: Accepted, collection: Path, tasks: Sequence[Task]
     ) -> Accepted:
+        """Train on what the collection's samples teach, where that is asked for; `policy` where they teach
+        nothing. Its key is the collection's."""
+        table = self._config.corpus
+        if table is None:
+            return policy
+        out = self._folder(number) / "corpus"
+        stage, key = (
+            f"{number}.corpus",
+            stage_key(f"{number}.corpus", table.model_dump(mode="json"), policy.key),
+        )
+        if self._todo(stage, key, f"round {number}: train on right answers and checks of drafts"):
+            with self._run.stage(stage, key, out):
+                await self._bench.close()
+                learn_from_samples(
+                    Student(self._config.model, policy.adapter),
+                    tasks,
+                    collection,
+                    out / "adapter",
+                    table.rows,
+                    table.train,
+                    stop_token=table.stop_token,
+                )
+                give_memory_back()
+        return Accepted(out / "adapter", key) if (out / "adapter").exists() else replace(policy, key=key)
+
+    async def _train(self, number: int, policy: Accepted, pairs: Path, tasks: Sequence[Task]) -> Accepted:
         """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
         folder = self._folder(number) / "train"
         settings = self._config.train
-        key = stage_key(f"{number}.train", asdict(settings), collected)
+        key = stage_key(f"{number}.train", asdict(settings), policy.key)
         if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
             with self._run.stage(f"{number}.train", key, folder):
                 refuse_unsound(pairs.parent, self._config, tasks)
@@ -280,6 +345,14 @@ def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task])
             f"{collection / 'pairs.jsonl'} is not trained on: {reasons}. 'strop pairs check {collection}' "
             "shows the rows; [collect.gate] decides which pairs there are, [check] how many may be like that"
         )
+
+
+def _copy_measures(known: Path, folders: Sequence[Path]) -> None:
+    """Take over what another round measured of the very same policy: its benchmark and held-out folders."""
+    when = known.name
+    for source, folder in zip((known, known.with_name(f"held_out_{when}")), folders, strict=True):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder)
 
 
 def give_memory_back() -> None:

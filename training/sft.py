@@ -7,10 +7,13 @@ micro-batch compute the prompt once (`strop.training.shared_prefix`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strop.agent.checkpoint import fingerprint
+from strop.agent.profile import Profile
+from strop.tools.files import JsonlWriter, read_jsonl
 from strop.training.datasets import SftRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.recipe import Recipe, TrainSummary
@@ -35,18 +38,49 @@ def train_sft(
     *,
     base_adapter: Path | None = None,
     model_name: str | None = None,
+    teaches: Profile | None = None,
     on_log: OnLog | None = None,
 ) -> TrainSummary:
-    """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`."""
+    """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`.
+
+    `teaches` is what the rows teach the model about how it talks, a stop token for one: it is saved with the
+    adapter, over what is known of the model, and whatever serves the adapter takes it from there.
+    """
     config = config or SftConfig()
     data = digest([row.prompt_ids, row.answer_ids] for row in rows)
-    with TrainJob.opened(out, identity("sft", asdict(config), data, model_path, base_adapter)) as job:
+    what = identity("sft", asdict(config), data, model_path, base_adapter)
+    if teaches is not None:
+        what["teaches"] = asdict(teaches)
+    with TrainJob.opened(out, what) as job:
         if not job.finished:
             from strop.training import trainers
 
-            base = Base(model_path, model_name or model_path.name, base_adapter)
+            base = Base(model_path, model_name or model_path.name, base_adapter, teaches)
             trainers.train(job, base, rows, config, demonstration_trainer, on_log)
         return job.summary()
+
+
+def measure_loss(
+    model_path: Path, rows: Sequence[SftRow], kept: Path, config: SftConfig, *, together: int = 8
+) -> dict[str, float]:
+    """The model's mean negative log-likelihood an answer id, in nats, of each row by its id.
+
+    What is known is kept in the file `kept` and not computed again. At most `together` rows with a common
+    beginning are computed at once. Raises what `train_sft` raises.
+    """
+    model = fingerprint(model_path)
+    keys = {row.id: digest([[model, row.prompt_ids, row.answer_ids]]) for row in rows}
+    known = {row["row"]: row["loss"] for _, row in read_jsonl(kept)[0]} if kept.exists() else {}
+    missing = [row for row in rows if keys[row.id] not in known]
+    if missing:
+        from strop.training import trainers
+
+        unbounded = replace(config, max_length=max(config.max_length, *(row.length for row in missing)))
+        with JsonlWriter(kept) as file:
+            for row, loss in trainers.losses(model_path, missing, unbounded, demonstration_trainer, together):
+                known[keys[row.id]] = loss
+                file.write({"row": keys[row.id], "id": row.id, "loss": loss})
+    return {row.id: known[keys[row.id]] for row in rows}
 
 
 def demonstration_trainer(

@@ -82,7 +82,7 @@ def _task(catalogue: Catalogue, category: str, index: int, seed: int, seen: set[
 def _simple(catalogue: Catalogue, rng: Random) -> Exchange:
     tool = any_tool(catalogue, rng)
     part = single(tool, rng)
-    return asking(_dressed(catalogue, tool, sentence(part, rng), rng), [tool], part.calls)
+    return asking(dressed(catalogue, tool, sentence(part, rng), rng), [tool], part.calls)
 
 
 def _multiple(catalogue: Catalogue, rng: Random) -> Exchange:
@@ -93,12 +93,12 @@ def _multiple(catalogue: Catalogue, rng: Random) -> Exchange:
 def _parallel(catalogue: Catalogue, rng: Random) -> Exchange:
     while True:
         tool = any_tool(catalogue, rng)
-        question, calls = _several(tool, rng.choice(_COUNTS), rng)
+        question, calls = several(tool, rng.choice(_COUNTS), rng)
         if calls:
-            return asking(_dressed(catalogue, tool, question, rng), [tool], calls)
+            return asking(dressed(catalogue, tool, question, rng), [tool], calls)
 
 
-def _several(tool: CatalogueTool, count: int, rng: Random) -> tuple[str, tuple[ToolCall, ...]]:
+def several(tool: CatalogueTool, count: int, rng: Random) -> tuple[str, tuple[ToolCall, ...]]:
     """One request for `count` calls of one tool; no calls where the wording drawn allows none."""
     style = rng.random()
     if style < 0.7:
@@ -121,18 +121,21 @@ def _different(make: Callable[[], Part], count: int) -> list[Part]:
 def _parallel_multiple(catalogue: Catalogue, rng: Random) -> Exchange:
     first = any_tool(catalogue, rng)
     used = with_others(catalogue, [first], rng.choice((1, 1, 1, 2)), rng)
+    question, calls = several_tools(used, rng)
+    tools = with_others(catalogue, used, rng.choice((0, 0, 0, 1)), rng)
+    return asking(dressed(catalogue, first, question, rng), tools, calls)
+
+
+def several_tools(used: Sequence[CatalogueTool], rng: Random) -> tuple[str, tuple[ToolCall, ...]]:
+    """One request that needs every one of these tools, the last of them now and then more than once."""
     clause = rng.random() < 0.75
     parts = [single(tool, rng, optional=0.15, clause=clause) for tool in used]
     if rng.random() < 0.3:
-        twice = listed(used[-1], 2, rng, clause=clause)
-        parts[-1] = twice or parts[-1]
-    spare = rng.choice((0, 0, 0, 1))
-    tools = with_others(catalogue, used, spare, rng)
-    calls = tuple(call for part in parts for call in part.calls)
-    return asking(_dressed(catalogue, first, join(parts, rng), rng), tools, calls)
+        parts[-1] = listed(used[-1], rng.choice((2, 2, 3)), rng, clause=clause) or parts[-1]
+    return join(parts, rng), tuple(call for part in parts for call in part.calls)
 
 
-def _dressed(catalogue: Catalogue, tool: CatalogueTool, question: str, rng: Random) -> str:
+def dressed(catalogue: Catalogue, tool: CatalogueTool, question: str, rng: Random) -> str:
     """Now and then a remark before the request, or thanks after it."""
     if rng.random() < 0.12:
         question = f"{rng.choice(catalogue.openers[tool.domain])} {question}"

@@ -10,6 +10,7 @@ import math
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from rich.progress import (
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOTrainer, SFTTrainer
 
+from strop.agent.profile import read_profile, write_profile
 from strop.tools.errors import RunError
 from strop.tools.files import JsonlWriter, read_jsonl
 from strop.training.adapter import Hardware, hardware, load_model, save_adapter
@@ -38,7 +40,7 @@ from strop.training.datasets import Row, usable
 from strop.training.job import Base, TrainJob, mark_whole, step_of
 from strop.training.neighbours import GroupedOrder, groups, slices
 from strop.training.recipe import Recipe, Refused, TrainSummary
-from strop.training.shared_prefix import SharedPrefix
+from strop.training.shared_prefix import IGNORED, SharedPrefix
 
 OnLog = Callable[[Mapping[str, float]], None]
 """Is given every row of the training log."""
@@ -83,7 +85,7 @@ class _AsTheyAre:
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.per_device_train_batch_size == 1:
             return super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
-        return GroupedOrder(self.groups(), self.args.seed)
+        return GroupedOrder(self.groups(), self.args.seed, self.args.per_device_train_batch_size)
 
     def prepare(self, _job: TrainJob, *, together: int) -> float:  # noqa: ARG002  # what PairTrainer needs it for
         """What is to be done before the first step; returns the seconds it took."""
@@ -151,6 +153,16 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
 
 class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
     """SFT on rows of input_ids and labels, none of them touched."""
+
+    @torch.no_grad()
+    def losses(self, rows: Sequence[int]) -> list[float]:
+        """Mean negative log-likelihood a labelled id of each of these rows, in nats."""
+        batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
+        self.model.eval()
+        with self.compute_loss_context_manager():
+            output = self.model(**batch, fused_lm_head=True, use_cache=False)
+        labelled = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
+        return (-output.log_probs.float().sum(dim=1) / labelled.clamp_min(1)).tolist()  # type: ignore[no-any-return]
 
 
 def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dict[str, Any]:
@@ -340,6 +352,26 @@ def summary(
     )
 
 
+def losses(
+    model_path: Path,
+    rows: Sequence[AnyRow],
+    config: AnyRecipe,
+    build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
+    together: int,
+) -> Iterator[tuple[AnyRow, float]]:
+    """Each row, and the model's loss on it as it is, at most `together` of one beginning at once."""
+    model = load_model(model_path, hardware(config.dtype))
+    kept, _ = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
+    with tempfile.TemporaryDirectory() as work, clear_failures(Path(work)):
+        trainer = build(model, model_path, kept, config, Path(work))
+        width = together if share_prefixes(trainer, config) == "on" else 1
+        with bar("loss", len(kept)) as advance:
+            for indices in slices(trainer.groups(), width):
+                values = trainer.losses(indices)
+                yield from ((kept[index], value) for index, value in zip(indices, values, strict=True))
+                advance(len(indices))
+
+
 def train(
     job: TrainJob,
     base: Base,
@@ -366,4 +398,6 @@ def train(
     with clear_failures(job.work):
         shutil.rmtree(final, ignore_errors=True)
         save_adapter(trainer.model, final, base=base.path, name=base.name, profile=base.adapter)
+        if base.teaches is not None:
+            write_profile(final, base.teaches.over(read_profile(final)))
     job.publish(final, replace(result, reference_seconds=prepared))

@@ -24,6 +24,10 @@ EpochsOption: TypeAlias = Annotated[float, typer.Option("--epochs", help="Times 
 BatchOption: TypeAlias = Annotated[
     int, typer.Option("--batch-size", min=1, help="Examples an optimiser step.")
 ]
+MicroOption: TypeAlias = Annotated[
+    int,
+    typer.Option("--micro-batch-size", min=1, help="Of these, how many at once; they share what they can."),
+]
 LengthOption: TypeAlias = Annotated[
     int, typer.Option("--max-length", min=2, help="Longer examples are refused, never cut.")
 ]
@@ -73,6 +77,110 @@ def sft(
     _warn(data, bad)
     config = SftConfig(**_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed))
     _report(train_sft(resolved.path, rows, out, config, base_adapter=adapter, model_name=resolved.name))
+
+
+@app.command()
+def warmup(
+    data: DataOption,
+    out: OutOption,
+    model: ModelArgument = DEFAULT_MODEL,
+    stages: Annotated[int, typer.Option("--stages", min=1, help="From easy to hard.")] = 2,
+    replay: Annotated[
+        float, typer.Option("--replay", help="Easier tasks that a stage repeats, as a share of its own.")
+    ] = 0.25,
+    by: Annotated[
+        str, typer.Option("--by", metavar="features|loss|both", help="What tells how hard a task is.")
+    ] = "features",
+    learning_rate: RateOption = 1e-4,
+    epochs: EpochsOption = 1.0,
+    batch_size: BatchOption = 16,
+    micro_batch_size: MicroOption = 4,
+    max_length: LengthOption = 2048,
+    rank: RankOption = 16,
+    dtype: DtypeOption = "auto",
+    seed: SeedOption = 0,
+    allow_copies: CopiesOption = False,
+) -> None:
+    """Supervised fine-tuning in stages, easy tasks first (iTool): DATA is a file of tasks with their gold.
+
+    The adapters of the stages before the last stay beside OUT.
+    """
+    from strop.agent.chat import ChatTemplate
+    from strop.agent.models import ModelStore
+    from strop.training.copies import refuse_copies
+    from strop.training.datasets import tasks_among
+    from strop.training.sft import SftConfig
+    from strop.training.warmup import WarmupConfig, train_warmup
+
+    tasks = [task for task in tasks_among(data) if task.gold and (task.gold.calls or task.gold.response)]
+    if not allow_copies:
+        refuse_copies(tasks, "--allow-copies")
+    resolved = ModelStore().resolve(model)
+    template = ChatTemplate.load(resolved.path, call_format=resolved.call_format)
+    recipe = _recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed)
+    config = SftConfig(**recipe, micro_batch_size=micro_batch_size)
+    order = WarmupConfig(stages=stages, replay=replay, by=by, seed=seed)
+    _report(train_warmup(resolved.path, tasks, template, out, order, config, model_name=resolved.name))
+
+
+@app.command()
+def samples(
+    collection: Annotated[
+        Path, typer.Argument(metavar="COLLECTION", help="What strop collect or deficiencies wrote.")
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="The tasks that were sampled.")],
+    out: OutOption,
+    model: ModelArgument = DEFAULT_MODEL,
+    adapter: AdapterOption = None,
+    accepted: Annotated[
+        int, typer.Option("--accepted", min=0, help="Right answers of a task to learn (rejection sampling).")
+    ] = 1,
+    drafts: Annotated[
+        int, typer.Option("--drafts", min=0, help="Drafts of a task to learn to check (refinement corpus).")
+    ] = 2,
+    right_share: Annotated[
+        float, typer.Option("--right-share", help="Of the checks, those of drafts that stand, at most.")
+    ] = 0.5,
+    stop_token: Annotated[
+        bool, typer.Option("--stop-token/--stop-text", help="What a check of a right draft is answered with.")
+    ] = True,
+    learning_rate: RateOption = 5e-5,
+    epochs: EpochsOption = 1.0,
+    batch_size: BatchOption = 16,
+    micro_batch_size: MicroOption = 4,
+    max_length: LengthOption = 2048,
+    rank: RankOption = 16,
+    dtype: DtypeOption = "auto",
+    seed: SeedOption = 0,
+) -> None:
+    """Learn from a policy's own samples: right answers as they are, and checks of its drafts (ToolACE-R).
+
+    COLLECTION must have been sampled from the very policy that is trained.
+    """
+    from strop.refine.store import CollectionDir
+    from strop.tools.errors import UsageError
+    from strop.training.corpus import CorpusConfig
+    from strop.training.demonstrations import Student, learn_from_samples
+    from strop.training.layouts import read_layout
+    from strop.training.sft import SftConfig
+
+    loaded = read_layout(data)
+    _warn(data, loaded.bad)
+    tasks = [task for _, task in loaded.tasks]
+    CollectionDir(collection).model()  # refuses what is none
+    recipe = _recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed)
+    summary = learn_from_samples(
+        Student(model, adapter),
+        tasks,
+        collection,
+        out,
+        CorpusConfig(accepted=accepted, drafts=drafts, right_share=right_share, seed=seed),
+        SftConfig(**recipe, micro_batch_size=micro_batch_size),
+        stop_token=stop_token,
+    )
+    if summary is None:
+        raise UsageError(f"{collection} has no sample of {data} that could be learned from")
+    _report(summary)
 
 
 @app.command()

@@ -5,25 +5,37 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.training.neighbours import GroupedOrder, groups
+from strop.training.neighbours import GroupedOrder, groups, slices
 
-SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), max_size=12)
+SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), max_size=24)
 
 
-@given(SEQUENCES, st.integers(0, 5), st.integers(0, 3))
-def test_an_epoch_is_every_index_once_with_groups_whole(
-    sequences: list[list[int]], seed: int, epoch: int
+@given(SEQUENCES, st.integers(0, 5), st.integers(0, 3), st.integers(1, 5))
+def test_an_epoch_is_every_index_once_and_no_group_is_cut_needlessly(
+    sequences: list[list[int]], seed: int, epoch: int, width: int
 ) -> None:
     found = groups(sequences)
-    order = GroupedOrder(found, seed)
+    order = GroupedOrder(found, seed, width)
     order.set_epoch(epoch)
     indices = list(order)
     assert sorted(indices) == list(range(len(sequences)))
     assert len(order) == len(sequences)
     assert list(order) == indices
-    for group in found:
-        start = indices.index(group[0])
-        assert indices[start : start + len(group)] == group
+    for piece in slices(found, width):
+        start = indices.index(piece[0])
+        assert indices[start : start + len(piece)] == list(piece)
+
+
+def _in_turn(order: list[int], width: int) -> list[tuple[int, ...]]:
+    return [tuple(order[at : at + width]) for at in range(0, len(order), width)]
+
+
+def test_groups_as_large_as_a_micro_batch_never_meet_in_one() -> None:
+    found = [[4 * group + place for place in range(4)] for group in range(10)] + [[40], [41, 42], [43]]
+    order = list(GroupedOrder(found, 3, 4))
+    assert {index // 4 for index in order[:4]} == {order[0] // 4}
+    for batch in _in_turn(order, 4):
+        assert len({index // 4 for index in batch}) == 1
 
 
 def test_pairs_of_one_prompt_are_a_group() -> None:
@@ -32,7 +44,7 @@ def test_pairs_of_one_prompt_are_a_group() -> None:
 
 
 def test_epochs_differ() -> None:
-    order = GroupedOrder([[index] for index in range(20)], 0)
+    order = GroupedOrder([[index] for index in range(20)], 0, 1)
     first = list(order)
     order.set_epoch(1)
     assert list(order) != first

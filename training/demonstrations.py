@@ -1,0 +1,110 @@
+"""The two stages of a run that learn demonstrations: the warm-up, and what a round's samples teach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from strop.agent.audit import trained_stop_candidates
+from strop.agent.chat import ChatTemplate
+from strop.agent.models import ModelStore, ResolvedModel
+from strop.agent.profile import Profile, read_profile
+from strop.refine.check import STOP_TEXT
+from strop.refine.store import CollectionDir
+from strop.tools.task import Task
+from strop.training.config import RoundConfig, WarmupTable
+from strop.training.copies import copies_of_bfcl, refuse_copies
+from strop.training.corpus import CorpusConfig, Stop, corpus
+from strop.training.families import families
+from strop.training.layouts import read_layout
+from strop.training.recipe import TrainSummary
+from strop.training.sft import SftConfig, train_sft
+from strop.training.warmup import train_warmup
+
+
+def warm_up(
+    config: RoundConfig, table: WarmupTable, held_out: Sequence[Task], out: Path, console: Console
+) -> None:
+    """Train the warm-up's adapter at `out`. Raises what reading its tasks and `train_warmup` raise."""
+    asked = {_asked(task) for task in held_out}
+    tasks = [task for task in _gold_tasks(config, table, console) if _asked(task) not in asked]
+    model = ModelStore().resolve(config.model)
+    template = ChatTemplate.load(model.path, call_format=model.call_format)
+    train_warmup(model.path, tasks, template, out, table.stages, table.train, model_name=model.name)
+
+
+def _gold_tasks(config: RoundConfig, table: WarmupTable, console: Console) -> list[Task]:
+    """Those of the file, which must not repeat a benchmark, and synthesised ones, of which those that do are
+    left out: thousands of made-up requests come near some question that is everybody's."""
+    made = families(table.families, config.seed)
+    copies = {hit.task for hit in copies_of_bfcl(made)}
+    if copies:
+        console.print(f"left out {len(copies)} synthesised tasks that come near a benchmark's")
+    return [*_file_tasks(config, table, console), *(task for task in made if task.id not in copies)]
+
+
+def _file_tasks(config: RoundConfig, table: WarmupTable, console: Console) -> list[Task]:
+    if table.file is None:
+        return []
+    loaded = read_layout(table.file)
+    for row in loaded.bad:
+        console.print(f"{table.file}:{row.line}: skipped: {row.reason}", style="yellow")
+    tasks = [task for _, task in loaded.tasks if task.gold and (task.gold.calls or task.gold.response)]
+    if not config.tasks.allow_copies:
+        refuse_copies(tasks, "tasks.allow_copies = true")
+    return tasks
+
+
+def _asked(task: Task) -> str:
+    return repr(task.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """Whose samples they are, and who learns from them."""
+
+    model: str
+    """Catalogue name, hub id, checkpoint directory or GGUF file."""
+    adapter: Path | None = None
+
+
+def learn_from_samples(
+    student: Student,
+    tasks: Sequence[Task],
+    collection: Path,
+    out: Path,
+    rows: CorpusConfig,
+    train: SftConfig,
+    *,
+    stop_token: bool = True,
+) -> TrainSummary | None:
+    """Train on what the samples of `collection` teach, going on from the student's adapter; put it at `out`.
+
+    With `stop_token` checks of right drafts are answered by a token, where one can be taught; it is noted
+    beside the adapter. None where the samples teach nothing. Raises UsageError where the tasks are not those
+    that were sampled, and what `strop.training.sft.train_sft` raises.
+    """
+    model, adapter = ModelStore().resolve(student.model), student.adapter
+    profile = model.profile if adapter is None else read_profile(adapter).over(model.profile)
+    template = ChatTemplate.load(model.path, call_format=profile.call_format)
+    stop = teachable_stop(model, profile) if stop_token else Stop(None, profile.stop_text or STOP_TEXT)
+    learned = corpus(tasks, CollectionDir(collection).diagnoses(tasks), template, stop, rows)
+    if not learned:
+        return None
+    taught = Profile(stop_token_id=stop.token_id) if rows.drafts else None
+    return train_sft(
+        model.path, learned, out, train, base_adapter=adapter, model_name=model.name, teaches=taught
+    )
+
+
+def teachable_stop(model: ResolvedModel, profile: Profile) -> Stop:
+    """The stop this model was taught or can be: of its special tokens whose output row was trained the most
+    distinct one, else the text."""
+    stop = Stop(profile.stop_token_id, profile.stop_text or STOP_TEXT)
+    if stop.token_id is not None:
+        return stop
+    candidates = trained_stop_candidates(model.path)
+    return replace(stop, token_id=candidates[0].id) if candidates else stop

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from strop.agent.chat import Template
 from strop.tools.bounds import require
+from strop.tools.files import json_text
 from strop.tools.task import Task
 from strop.training.datasets import SftRow
 from strop.training.difficulty import difficulty
@@ -107,9 +108,9 @@ def curriculum(tasks: Sequence[Task], score: Mapping[str, float], config: Warmup
     Tasks with the same tools are in one stage, that of their mean score. Stages are of equal size as far as
     that allows; fewer tasks than stages give as many stages as tasks.
     """
-    groups: dict[object, list[Task]] = {}
+    groups: dict[str, list[Task]] = {}
     for task in tasks:
-        groups.setdefault(task.tools, []).append(task)
+        groups.setdefault(tools_shown(task), []).append(task)
     ordered = sorted(groups.values(), key=lambda group: sum(score[one.id] for one in group) / len(group))
     own: list[list[Task]] = []
     left, remaining = len(tasks), min(config.stages, len(ordered))
@@ -122,6 +123,11 @@ def curriculum(tasks: Sequence[Task], score: Mapping[str, float], config: Warmup
     return [
         stage + _repeated(own[:number], len(stage), config.replay, rng) for number, stage in enumerate(own)
     ]
+
+
+def tools_shown(task: Task) -> str:
+    """Equal for tasks that offer the same tools in the same order."""
+    return json_text([tool.to_openai() for tool in task.tools])
 
 
 def _repeated(earlier: Sequence[Sequence[Task]], size: int, share: float, rng: Random) -> list[Task]:

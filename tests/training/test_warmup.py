@@ -1,0 +1,125 @@
+"""Easy tasks come first, nothing is lost, and the stages are one training after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strop.tools.errors import UsageError
+from strop.tools.files import read_json, read_jsonl
+from strop.tools.spec import ToolSpec
+from strop.tools.task import Message, Task
+from strop.training.families import families
+from strop.training.sft import SftConfig, measure_loss
+from strop.training.warmup import WarmupConfig, curriculum, scores, tools_shown, train_warmup
+from tests.training.tiny import VOCABULARY, demonstrations, tiny_checkpoint
+
+TASKS = families(12, 0, size=3)
+RECIPE = SftConfig(learning_rate=1e-3, batch_size=4, micro_batch_size=2, max_length=4096, dtype="float32")
+
+
+class Folded:
+    """A template whose ids fit the tiny vocabulary: code points, folded, every eighth."""
+
+    call_format = "fenced_json"
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[int, ...]:
+        return self.answer_ids(f"{[tool.name for tool in tools]}{messages[-1]['content']}")[:-1]
+
+    def answer_ids(self, text: str) -> tuple[int, ...]:
+        return (*(4 + ord(letter) % (VOCABULARY - 4) for letter in text[::8]), 2)
+
+
+@given(
+    st.lists(st.floats(0, 10), min_size=len(TASKS), max_size=len(TASKS)),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.5, 9.0]),
+)
+def test_stages_have_every_task_once_and_repeat_only_easier_ones(
+    values: list[float], stages: int, replay: float
+) -> None:
+    score = {task.id: value for task, value in zip(TASKS, values, strict=True)}
+    made = curriculum(TASKS, score, WarmupConfig(stages=stages, replay=replay))
+    assert len(made) == stages
+    seen: set[str] = set()
+    hardest = float("-inf")
+    for stage in made:
+        ids = [task.id for task in stage]
+        own = [name for name in ids if name not in seen]
+        assert len(ids) - len(own) == min(len(seen), round(replay * len(own)))
+        assert len(set(ids)) == len(ids)
+        groups = _means(stage, own, score)
+        assert min(groups) >= hardest
+        hardest, seen = max(groups), seen | set(own)
+    assert seen == score.keys()
+
+
+def _means(stage: Sequence[Task], own: Sequence[str], score: dict[str, float]) -> list[float]:
+    """Mean score of each set of tools among a stage's own tasks."""
+    groups: dict[str, list[float]] = {}
+    for task in stage:
+        if task.id in own:
+            groups.setdefault(tools_shown(task), []).append(score[task.id])
+    return [sum(values) / len(values) for values in groups.values()]
+
+
+def test_tasks_that_offer_the_same_tools_stay_together() -> None:
+    for stage in curriculum(TASKS, scores(TASKS, "features", {}), WarmupConfig(stages=4, replay=0)):
+        names = [task.id.split("/")[1] for task in stage]
+        assert all(names.count(name) == 3 for name in names)
+
+
+def test_fewer_tasks_than_stages_are_a_stage_each() -> None:
+    one, other = TASKS[0], TASKS[3]
+    stages = curriculum([one, other], {one.id: 2.0, other.id: 1.0}, WarmupConfig(stages=5, replay=0))
+    assert stages == [[other], [one]]
+
+
+def test_both_measures_count_alike() -> None:
+    loss = {task.id: float(at) for at, task in enumerate(TASKS)}
+    both, features = scores(TASKS, "both", loss), scores(TASKS, "features", {})
+    assert scores(TASKS, "loss", loss) == loss
+    easiest = min(TASKS, key=lambda task: (features[task.id], loss[task.id]))
+    assert all(0 <= value <= 1 for value in both.values())
+    assert both[easiest.id] <= min(both.values()) + loss[easiest.id] / 2 / (len(TASKS) - 1)
+
+
+@pytest.mark.parametrize("wrong", [{"stages": 0}, {"replay": -0.1}, {"by": "length"}])
+def test_settings_out_of_range_are_named(wrong: dict[str, object]) -> None:
+    [name] = wrong
+    with pytest.raises(UsageError, match=name):
+        WarmupConfig(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_every_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny")
+    order = WarmupConfig(stages=2, replay=0.5, by="both")
+    out = tmp_path / "warm"
+    summary = train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE)  # type: ignore[arg-type]
+    first = read_json(tmp_path / "warm.stage-1" / "train_summary.json")
+    assert first["examples"] == len(TASKS) // 2
+    assert summary.examples == len(TASKS) // 2 + len(TASKS) // 4
+    before, after = (
+        [row["loss"] for _, row in read_jsonl(folder / "train_log.jsonl")[0]]
+        for folder in (tmp_path / "warm.stage-1", out)
+    )
+    assert after[0] < before[0]
+    assert train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE) == summary  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_models_loss_is_measured_once_and_is_what_training_begins_with(tmp_path: Path) -> None:
+    checkpoint, kept = tiny_checkpoint(tmp_path / "tiny"), tmp_path / "losses.jsonl"
+    rows = demonstrations(6)
+    together = measure_loss(checkpoint, rows, kept, RECIPE)
+    apart = measure_loss(checkpoint, rows, tmp_path / "apart.jsonl", RECIPE, together=1)
+    assert together == pytest.approx(apart, abs=1e-4)
+    written = kept.read_text()
+    assert measure_loss(checkpoint, rows, kept, RECIPE) == together
+    assert kept.read_text() == written
+    assert len(set(together.values())) == len(rows)

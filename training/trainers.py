@@ -154,12 +154,11 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
 class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
     """SFT on rows of input_ids and labels, none of them touched."""
 
-    @torch.no_grad()
     def losses(self, rows: Sequence[int]) -> list[float]:
         """Mean negative log-likelihood a labelled id of each of these rows, in nats."""
         batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
         self.model.eval()
-        with self.compute_loss_context_manager():
+        with torch.no_grad(), self.compute_loss_context_manager():
             output = self.model(**batch, fused_lm_head=True, use_cache=False)
         labelled = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
         return (-output.log_probs.float().sum(dim=1) / labelled.clamp_min(1)).tolist()  # type: ignore[no-any-return]

@@ -17,8 +17,22 @@ ModelArgument: TypeAlias = Annotated[
         show_default=True,
     ),
 ]
+
+
+def _adapter(text: str) -> Path:
+    from strop.agent.shipped import adapter_named
+
+    return adapter_named(text, DEFAULT_MODEL)
+
+
 AdapterOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--adapter", metavar="DIR", help="peft LoRA adapter to use with the model.")
+    Path | None,
+    typer.Option(
+        "--adapter",
+        metavar="DIR|shipped",
+        help="peft LoRA adapter to use with the model; shipped: Strop's own for the embedded model.",
+        parser=_adapter,
+    ),
 ]
 EngineOption: TypeAlias = Annotated[
     str,

@@ -22,6 +22,12 @@ _WHERE, _SCALE, _REFINING, _BOUNDS = "Address", "Engines and adapters", "Refinem
 def serve(
     model: ModelArgument = DEFAULT_MODEL,
     adapter: AdapterOption = None,
+    untrained: Annotated[
+        bool,
+        typer.Option(
+            "--untrained", help="The embedded model as it came, without the adapter shipped for it."
+        ),
+    ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_WHERE)] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", rich_help_panel=_WHERE)
@@ -143,6 +149,7 @@ def serve(
     from strop.agent.loading import PolicySource
     from strop.agent.refinement import parse_refine
     from strop.agent.server.guard import Limits
+    from strop.agent.shipped import shipped_adapter
     from strop.refine.assurance import read_gate
     from strop.refine.refiner import Stopping
 
@@ -153,6 +160,8 @@ def serve(
     }
     arguments: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     adapters = adapters_of(lora)
+    if adapter is None and not untrained and not backend and "://" not in engine:
+        adapter = shipped_adapter(model)
     wants_adapters = bool(adapters) or hot_loras or max_loras is not None
     settings = ServeSettings(
         source=PolicySource(

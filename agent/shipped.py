@@ -1,0 +1,31 @@
+"""Adapters that come with Strop, by the catalogue name of the model they were trained from.
+
+They lie in ``adapters/NAME`` beside this module, as peft and vLLM load them, made by
+``examples/recipe.toml``.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from strop.tools.errors import UsageError
+
+SHIPPED = "shipped"
+"""What an ``--adapter`` may be besides a directory: the one shipped for the embedded model."""
+
+
+def shipped_adapter(model: str) -> Path | None:
+    """The adapter shipped for a catalogue model; None where there is none."""
+    place = Path(str(files("strop.agent"))) / "adapters" / model
+    return place if place.is_dir() else None
+
+
+def adapter_named(text: str, model: str) -> Path:
+    """The directory an ``--adapter`` names. Raises UsageError where none is shipped for `model`."""
+    if text != SHIPPED:
+        return Path(text)
+    adapter = shipped_adapter(model)
+    if adapter is None:
+        raise UsageError(f"no adapter is shipped for {model}: give a directory")
+    return adapter

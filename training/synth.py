@@ -13,13 +13,14 @@ stated. Nothing comes from a benchmark. Not made: tasks whose calls need the res
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from strop.tools.errors import UsageError
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
 from strop.training.catalogue import Catalogue, CatalogueTool, load_catalogue
+from strop.training.difficulty import Level, difficulty
 from strop.training.exchange import Exchange, asking
 from strop.training.follow_up import follow_up
 from strop.training.offers import any_tool, with_others
@@ -34,49 +35,92 @@ _COUNTS = (2, 2, 2, 3, 3, 4)
 """Calls asked for in one request: mostly few."""
 _OTHERS = (1, 1, 1, 1, 2, 2, 3)
 """Further tools on offer: mostly few, for the sake of short prompts."""
+_DRAFTS = 1000
+"""Drafts made of one task at most, to find one that is new and of the right level."""
 _TAILS = ("Thanks!", "Thank you.", "Thanks in advance.")
 
 
-def synthesise(n: int, seed: int, categories: Sequence[str] | None = None) -> list[Task]:
+def synthesise(
+    n: int, seed: int, categories: Sequence[str] | None = None, levels: Sequence[str] = ()
+) -> list[Task]:
     """`n` tasks, the categories in turn; no two questions are alike.
 
-    The same seed gives the same tasks, and a larger `n` only adds to them. Ids repeat between seeds: to keep
-    training and held-out tasks apart, split one list. Raises UsageError for an unknown category, or where so
-    many different questions cannot be made.
+    `levels` (of `strop.training.difficulty.Level`) are the only ones kept; without `categories`, those of
+    `CATEGORIES` that have such tasks are made. The same seed gives the same tasks, and a larger `n` only adds
+    to them. Ids repeat between seeds: to keep training and held-out tasks apart, split one list. Raises
+    UsageError for an unknown category or level, a category that has no tasks of the levels, or where so many
+    different questions cannot be made.
     """
-    wanted = tuple(categories) if categories is not None else CATEGORIES
+    _check(n, categories, levels)
+    drawing = _Drawing(load_catalogue(), seed, frozenset(levels), set())
+    wanted = _wanted(drawing, categories)
+    return [drawing.task(wanted[index % len(wanted)], index // len(wanted)) for index in range(n)]
+
+
+def _check(n: int, categories: Sequence[str] | None, levels: Sequence[str]) -> None:
+    wanted = CATEGORIES if categories is None else categories
     unknown = [category for category in wanted if category not in _MAKERS]
     if unknown or not wanted or n < 0:
         raise UsageError(
             f"cannot make {n} tasks of {', '.join(unknown) or 'no category'}: "
             f"n must not be negative, and categories are {', '.join(ALL_CATEGORIES)}"
         )
-    catalogue = load_catalogue()
-    seen: set[str] = set()
-    return [
-        _task(catalogue, wanted[index % len(wanted)], index // len(wanted), seed, seen) for index in range(n)
-    ]
+    strange = [level for level in levels if level not in tuple(Level)]
+    if strange:
+        raise UsageError(f"no level {strange[0]!r}; there are {', '.join(Level)}")
 
 
-def _task(catalogue: Catalogue, category: str, index: int, seed: int, seen: set[str]) -> Task:
-    rng = Random(f"{seed}/{category}/{index}")
-    for _ in range(200):
-        made = _MAKERS[category](catalogue, rng)
-        if made.asked not in seen:
-            break
-    else:
+def _wanted(drawing: _Drawing, categories: Sequence[str] | None) -> Sequence[str]:
+    """The categories to make, all of which have tasks of the levels asked for."""
+    named = CATEGORIES if categories is None else categories
+    able = [category for category in named if drawing.has(category)]
+    lacking = [category for category in named if category not in able]
+    if lacking and (categories is not None or not able):
+        raise UsageError(f"no {' or '.join(sorted(drawing.levels))} tasks are made of {', '.join(lacking)}")
+    return able
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """Draws tasks, each of a generator of its own."""
+
+    catalogue: Catalogue
+    seed: int
+    levels: frozenset[str]
+    """Levels kept; all where empty."""
+    seen: set[str]
+    """Questions that were asked."""
+
+    def has(self, category: str) -> bool:
+        """Whether the first so many drafts hold one of the levels; depends on the seed alone."""
+        rng = Random(f"{self.seed}/{category}")
+        return not self.levels or any(self._fits(self._draft(category, 0, rng)[1]) for _ in range(_DRAFTS))
+
+    def task(self, category: str, index: int) -> Task:
+        """The first new question of the levels asked for. Raises UsageError after many drafts."""
+        rng = Random(f"{self.seed}/{category}/{index}")
+        for _ in range(_DRAFTS):
+            asked, task = self._draft(category, index, rng)
+            if asked not in self.seen and self._fits(task):
+                self.seen.add(asked)
+                return task
         raise UsageError(f"no more different {category} tasks can be made after {index}: ask for fewer")
-    seen.add(made.asked)
-    tools = list(made.tools)
-    rng.shuffle(tools)
-    return Task(
-        id=f"synth/{category}/{index:05d}",
-        messages=made.messages,
-        tools=tuple(tool.spec for tool in tools),
-        gold=Gold(made.calls, made.response),
-        category=category,
-        source=SOURCE,
-    )
+
+    def _fits(self, task: Task) -> bool:
+        return not self.levels or difficulty(task).level in self.levels
+
+    def _draft(self, category: str, index: int, rng: Random) -> tuple[str, Task]:
+        made = _MAKERS[category](self.catalogue, rng)
+        tools = list(made.tools)
+        rng.shuffle(tools)
+        return made.asked, Task(
+            id=f"synth/{category}/{index:05d}",
+            messages=made.messages,
+            tools=tuple(tool.spec for tool in tools),
+            gold=Gold(made.calls, made.response),
+            category=category,
+            source=SOURCE,
+        )
 
 
 def _simple(catalogue: Catalogue, rng: Random) -> Exchange:

@@ -24,7 +24,6 @@ from strop.agent.cli import (
     pairs,
     rounds,
     serve,
-    synth,
     train,
 )
 from strop.tools.errors import StropError, UsageError
@@ -46,7 +45,7 @@ app.add_typer(pairs.app, name="pairs")
 app.add_typer(train.app, name="train")
 app.command("round")(rounds.round_)
 app.command()(rounds.report)
-app.command()(synth.synth)
+app.command("synth")(data.synthesise)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 

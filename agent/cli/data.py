@@ -1,4 +1,4 @@
-"""``strop data``: what is wrong with a file of tasks, and tasks out of other people's files."""
+"""``strop data``: tasks made up or reworded, what is wrong with a file of them, and other people's files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from strop.agent.cli.options import (
+    DEFAULT_MODEL,
+    AdapterOption,
+    ContextOption,
+    EngineFlags,
+    EngineOption,
+    ModelArgument,
+    SeedOption,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,7 +25,7 @@ if TYPE_CHECKING:
     from strop.tools.task import Task
     from strop.training.layouts import Numbered
 
-app = typer.Typer(help="Files of tasks: look into them, convert them.", no_args_is_help=True)
+app = typer.Typer(help="Files of tasks: make, reword, check and convert them.", no_args_is_help=True)
 
 
 @app.callback()
@@ -89,6 +99,81 @@ def convert(
         f"{source}: {loaded.layout}{how}, tasks: {len(loaded.tasks):,}, skipped rows: {len(loaded.bad):,}; "
         f"{out}: {to}, rows: {len(rows):,}"
     )
+
+
+@app.command()
+def synthesise(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="Where to write the tasks.")],
+    count: Annotated[int, typer.Option("--n", "-n", "--count", min=1, help="How many tasks.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same tasks.")] = 0,
+    categories: Annotated[
+        str,
+        typer.Option(
+            "--categories", metavar="A,B", help="Which; missing_parameters and follow_up have to be named."
+        ),
+    ] = "",
+    levels: Annotated[
+        str,
+        typer.Option("--levels", metavar="easy,medium,hard", help="Only tasks of these levels; default all."),
+    ] = "",
+) -> None:
+    """Make tasks up whose gold is right by construction; FILE is written whole or not at all."""
+    from strop.agent.cli.parsing import names
+    from strop.tools.files import write_jsonl
+    from strop.tools.task import tasks_to_rows
+    from strop.training.difficulty import difficulty
+    from strop.training.synth import synthesise as made
+
+    tasks = made(count, seed, names(categories) or None, names(levels))
+    write_jsonl(out, tasks_to_rows(tasks))
+    counts = Counter(str(difficulty(task).level) for task in tasks)
+    shares = ", ".join(f"{level} {counts[level]:,}" for level in ("easy", "medium", "hard"))
+    typer.echo(f"{len(tasks)} tasks written to {out} ({shares})")
+
+
+@app.command()
+def paraphrase(
+    tasks: Annotated[Path, typer.Argument(metavar="TASKS.jsonl", help="Tasks with gold calls.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.jsonl", help="Where to write what is kept; goes on there.")
+    ],
+    model: ModelArgument = DEFAULT_MODEL,
+    adapter: AdapterOption = None,
+    rewritings: Annotated[int, typer.Option("--rewritings", min=1, help="Written of every task.")] = 4,
+    samples: Annotated[
+        int, typer.Option("--samples", "-k", min=1, help="Answers to each, of which one must be right.")
+    ] = 3,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first so many tasks.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of all samples.")] = 0.8,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens of an answer.")] = 256,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Tasks in flight.")] = 8,
+    seed: SeedOption = 0,
+    engine: EngineOption = "auto",
+    max_model_len: ContextOption = 4096,
+    engine_arg: EngineFlags = None,
+) -> None:
+    """Have MODEL put questions into other words; what no longer asks for the same is dropped and counted."""
+    import asyncio
+
+    from strop.agent.cli.parsing import engine_args, read_tasks_aloud
+    from strop.agent.loading import PolicySource, load_policy
+    from strop.training.paraphrase import KEPT, Fate, ParaphraseConfig
+    from strop.training.rewritings import require_place, write_paraphrases
+
+    config = ParaphraseConfig(rewritings, samples, temperature, max_tokens, seed)
+    require_place(out, tasks)
+    read = read_tasks_aloud(tasks)[:limit]
+    source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
+
+    async def run() -> Counter[Fate]:
+        async with load_policy(source) as loaded:
+            return await write_paraphrases(read, loaded.policy, config, out, concurrency)
+
+    fates = asyncio.run(run())
+    for fate, number in fates.most_common():
+        typer.echo(f"{'kept' if fate in KEPT else 'dropped'}, {fate}: {number:,}")
+    kept = sum(fates[fate] for fate in KEPT)
+    typer.echo(f"{kept:,} of {fates.total():,} rewritings of {len(read):,} tasks kept, in {out}")
 
 
 def _watched(rows: list[Numbered]) -> Iterable[Numbered]:

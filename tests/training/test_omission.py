@@ -19,9 +19,9 @@ CATALOGUE = load_catalogue()
 
 
 def said_without(template: str, path: str, source: str = "pool") -> str | None:
-    drawn: dict[str, dict[str, Any]] = {"pool": {"values": ["-"]}, "number": {"range": [1, 5, 1]}}[source]
+    spec: dict[str, Any] = {"values": ["-"]} if source == "pool" else {"range": [1, 5, 1]}
     pieces = without(
-        Phrasing.parse(template).choose(Random(0), 0.0), Argument(path, source_of(drawn, {}), required=True)
+        Phrasing.parse(template).choose(Random(0), 0.0), Argument(path, source_of(spec, {}), required=True)
     )
     return None if pieces is None else fill(pieces, {name: name.upper() for name in paths_of(pieces)})
 

@@ -16,6 +16,7 @@ from strop.tools.errors import UsageError
 from strop.tools.judge import judge
 from strop.tools.task import Gold, Task
 from strop.training.catalogue import load_catalogue
+from strop.training.difficulty import Level, difficulty
 from strop.training.synth import ALL_CATEGORIES, CATEGORIES, SOURCE, synthesise
 
 TASKS = synthesise(1500, 7)
@@ -210,6 +211,23 @@ def test_only_the_categories_asked_for_are_made() -> None:
 def test_nonsense_is_refused(n: int, categories: list[str] | None) -> None:
     with pytest.raises(UsageError, match="categories are simple"):
         synthesise(n, 0, categories)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 9), st.integers(0, 30), st.integers(0, 30))
+def test_levels_are_kept_and_more_tasks_only_add(seed: int, few: int, more: int) -> None:
+    tasks = synthesise(few + more, seed, None, ["medium", "hard"])
+    assert synthesise(few, seed, None, ["medium", "hard"]) == tasks[:few]
+    assert all(difficulty(task).level in (Level.MEDIUM, Level.HARD) for task in tasks)
+
+
+def test_categories_without_such_tasks_are_left_out_or_refused() -> None:
+    hard = {task.category for task in synthesise(20, 0, None, ["hard"])}
+    assert hard == {"parallel", "parallel_multiple"}
+    with pytest.raises(UsageError, match="no hard tasks are made of irrelevance"):
+        synthesise(20, 0, ["parallel", "irrelevance"], ["hard"])
+    with pytest.raises(UsageError, match="no level 'brutal'; there are easy, medium, hard"):
+        synthesise(20, 0, None, ["brutal"])
 
 
 def test_a_list_keeps_quotation_marks_around_every_item() -> None:

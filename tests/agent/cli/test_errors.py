@@ -167,12 +167,29 @@ def test_an_interrupt_is_one_line_and_its_own_exit_code(number: signal.Signals, 
     assert "interrupted" in text
 
 
-def test_synthesised_tasks_are_tasks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("synth",), ("data", "synthesise")])
+def test_synthesised_tasks_are_tasks(tmp_path: Path, command: tuple[str, ...]) -> None:
     from strop.tools.task import read_tasks
 
     out = tmp_path / "tasks.jsonl"
-    code, _ = strop("synth", "--out", out, "--count", "10", "--categories", "simple,parallel")
+    code, _ = strop(*command, "--out", out, "--n", "10", "--categories", "follow_up,parallel")
     assert code == 0
     tasks, bad = read_tasks(out)
     assert len(tasks) == 10
     assert not bad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("data", "synthesise", "--levels", "brutal"), "no level 'brutal'"),
+        (("data", "synthesise", "--levels", "hard", "--categories", "simple"), "no hard tasks"),
+        (("data", "paraphrase", "tasks.jsonl"), "wants a .jsonl file"),
+    ],
+)
+def test_tasks_that_cannot_be_made_are_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    out = tmp_path / "tasks.json"
+    code, text = strop(*arguments, "--out", out)
+    assert code == 2
+    assert said in text
+    assert not out.exists()

@@ -28,6 +28,7 @@ from strop.refine.audit import Thresholds
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
 from strop.training.dpo import DpoConfig
+from strop.training.trackers import known_tracker
 
 
 def _known_fields(kind: Any, value: Any, where: str = "") -> Any:
@@ -54,6 +55,11 @@ def closed(kind: type) -> BeforeValidator:
 def _refine(text: str) -> str:
     parse_refine(text)
     return text
+
+
+def _tracker(name: str) -> str:
+    known_tracker(name)
+    return name
 
 
 class Table(BaseModel):
@@ -144,6 +150,16 @@ class CheckTable(Table):
     """Most distance of the pairs' errors from those that samples show."""
 
 
+class TrainWithTable(Table):
+    """Who trains and who watches; neither changes what is trained."""
+
+    launch: tuple[str, ...] = ()
+    """A launcher and its arguments, such as ``["accelerate", "launch", "--config_file", "ddp.yaml"]``: the
+    adapter is trained in the processes that it starts. Empty: in this one."""
+    track: tuple[Annotated[str, AfterValidator(_tracker)], ...] = ()
+    """Trackers that are told beside the log: ``tensorboard``, ``trackio``, ``wandb``."""
+
+
 class AcceptTable(Table):
     """When a trained policy replaces the one it was trained from."""
 
@@ -177,6 +193,7 @@ class RoundConfig(Table):
     """What pairs must be like to be trained on."""
     train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
     """How the adapter is trained."""
+    train_with: TrainWithTable = TrainWithTable()
     accept: AcceptTable = AcceptTable()
 
 

@@ -6,7 +6,7 @@ micro-batch compute the prompt once (`strop.training.shared_prefix`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from strop.training.datasets import SftRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.recipe import Recipe, TrainSummary
+from strop.training.trackers import require_trackers
 
 if TYPE_CHECKING:
     from strop.training.trainers import DemonstrationTrainer, OnLog
@@ -36,8 +37,10 @@ def train_sft(
     base_adapter: Path | None = None,
     model_name: str | None = None,
     on_log: OnLog | None = None,
+    track: Collection[str] = (),
 ) -> TrainSummary:
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`."""
+    require_trackers(track)
     config = config or SftConfig()
     data = digest([row.prompt_ids, row.answer_ids] for row in rows)
     with TrainJob.opened(out, identity("sft", asdict(config), data, model_path, base_adapter)) as job:
@@ -45,7 +48,7 @@ def train_sft(
             from strop.training import trainers
 
             base = Base(model_path, model_name or model_path.name, base_adapter)
-            trainers.train(job, base, rows, config, demonstration_trainer, on_log)
+            trainers.train(job, base, rows, config, demonstration_trainer, on_log, track)
         return job.summary()
 
 

@@ -30,6 +30,7 @@ from strop.tools.errors import DataError, StropError
 from strop.training.corpus import CorpusConfig
 from strop.training.dpo import DpoConfig
 from strop.training.sft import SftConfig
+from strop.training.trackers import known_tracker
 from strop.training.warmup import WarmupConfig
 
 
@@ -57,6 +58,11 @@ def closed(kind: type) -> BeforeValidator:
 def _refine(text: str) -> str:
     parse_refine(text)
     return text
+
+
+def _tracker(name: str) -> str:
+    known_tracker(name)
+    return name
 
 
 class Table(BaseModel):
@@ -179,6 +185,16 @@ class CheckTable(Table):
     """Most distance of the pairs' errors from those that samples show."""
 
 
+class TrainWithTable(Table):
+    """Who trains and who watches; neither changes what is trained."""
+
+    launch: tuple[str, ...] = ()
+    """A launcher and its arguments, such as ``["accelerate", "launch", "--config_file", "ddp.yaml"]``: the
+    adapter is trained in the processes that it starts. Empty: in this one."""
+    track: tuple[Annotated[str, AfterValidator(_tracker)], ...] = ()
+    """Trackers that are told beside the log: ``tensorboard``, ``trackio``, ``wandb``."""
+
+
 class AcceptTable(Table):
     """When a trained policy replaces the one it was trained from."""
 
@@ -216,6 +232,7 @@ class RoundConfig(Table):
     """What is learned from samples before pairs are; none: nothing."""
     train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
     """How the adapter is trained on pairs."""
+    train_with: TrainWithTable = TrainWithTable()
     accept: AcceptTable = AcceptTable()
 
 

@@ -1,9 +1,11 @@
 """The directory a training grows in, until its adapter is whole and takes its final place.
 
 OUT.part/job.json              what is trained on what, as a hash: another job does not go on here
-OUT.part/reference.jsonl       log-probabilities under the reference, a row a pair (DPO)
+OUT.part/reference.jsonl       log-probabilities under the reference, a row a pair (DPO); reference-N.jsonl of
+                               process N, where several train together
 OUT.part/train_log.jsonl       a row an optimiser step
 OUT.part/checkpoint-N/         with whole.json, written last: the size of every file
+OUT.part/tensorboard/          what that tracker is told, where it is asked for; goes with the adapter
 OUT/                           the adapter, its log and its summary; appears in one rename
 """
 
@@ -14,16 +16,17 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from strop.agent.checkpoint import fingerprint
 from strop.agent.lock import held
 from strop.agent.profile import Profile
 from strop.tools.errors import DataError, RunError, UsageError
 from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
+from strop.training.ranks import Ranks
 from strop.training.recipe import TrainSummary
 
 MARK = "whole.json"
@@ -56,6 +59,8 @@ class TrainJob:
         self.out = out
         self.work = out.with_name(out.name + ".part")
         self.fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.ranks = Ranks()
+        """The processes that work on it; only `opened` makes them more than one."""
         self.discarded = False
         """Whether the unfinished work of another job lay in `work`, and was deleted."""
         self._refuse_other_content()
@@ -66,11 +71,21 @@ class TrainJob:
 
     @classmethod
     @contextmanager
-    def opened(cls, out: Path, identity: Mapping[str, Any]) -> Iterator[Self]:
-        """The job, held against other processes. Raises RunError where one works on it, and what making a
-        job raises."""
-        with held(out.with_name(f".{out.name}.lock"), f"a training in {out}"):
-            yield cls(out, identity)
+    def opened(cls, out: Path, identity: Mapping[str, Any]) -> Iterator[TrainJob]:
+        """The job, held against other processes than those that train together.
+
+        Raises RunError where one works on it, and what making a job raises.
+        """
+        ranks = Ranks.here()
+        with ExitStack() as stack:
+
+            def begin() -> TrainJob:
+                stack.enter_context(held(out.with_name(f".{out.name}.lock"), f"a training in {out}"))
+                return cls(out, identity)
+
+            job = ranks.from_first(begin)
+            job.ranks = ranks
+            yield job
 
     @property
     def finished(self) -> bool:
@@ -82,8 +97,20 @@ class TrainJob:
         return self.work / "train_log.jsonl"
 
     @property
+    def tracked(self) -> Path:
+        return self.work / "tensorboard"
+
+    @property
     def reference_path(self) -> Path:
-        return self.work / "reference.jsonl"
+        """Where this process writes what it computes of the reference."""
+        return self.work / ("reference.jsonl" if self.ranks.first else f"reference-{self.ranks.rank}.jsonl")
+
+    def reference(self) -> dict[int, tuple[float, float]]:
+        """Log-probabilities of chosen and rejected under the reference, by row, whichever process has
+        computed them in this start or an earlier one."""
+        files = sorted(self.work.glob("reference*.jsonl"))
+        rows = (row for file in files for _, row in read_jsonl(file)[0])
+        return {row["row"]: (row["chosen"], row["rejected"]) for row in rows}
 
     def summary(self) -> TrainSummary:
         """What came of the finished job."""
@@ -109,6 +136,8 @@ class TrainJob:
         """Give the finished `adapter` directory its place, and drop everything that led to it."""
         try:
             shutil.copyfile(self.log_path, adapter / self.log_path.name)
+            if self.tracked.exists():
+                os.rename(self.tracked, adapter / self.tracked.name)
             write_json(adapter / SUMMARY, summary.to_json() | {"job": self.fingerprint})
             if self.out.exists():
                 self.out.rmdir()

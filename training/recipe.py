@@ -23,7 +23,7 @@ class Recipe:
     epochs: float = 1.0
     """Times every example is seen; may be a fraction."""
     batch_size: int = 8
-    """Examples an optimiser step."""
+    """Examples an optimiser step, of all processes together."""
     micro_batch_size: int = 1
     """Of these, how many go through the model at once; divides `batch_size`. Above 1, those with a common
     prompt are kept next to each other, for they compute it once; memory grows with prompts that differ."""
@@ -75,6 +75,20 @@ class Recipe:
                 f"micro_batch_size {self.micro_batch_size} must divide batch_size {self.batch_size}"
             )
 
+    def micro_batches(self, world: int) -> int:
+        """Micro-batches an optimiser step for each of `world` processes.
+
+        Raises UsageError where a step's examples cannot be shared out evenly.
+        """
+        at_once = self.micro_batch_size * world
+        count, rest = divmod(self.batch_size, at_once)
+        if rest:
+            raise UsageError(
+                f"batch_size {self.batch_size} is of all processes together and cannot be shared out to "
+                f"{world} with micro_batch_size {self.micro_batch_size}: make it a multiple of {at_once}"
+            )
+        return count
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -99,13 +113,14 @@ class TrainSummary:
     reference_seconds: float
     """Spent on reference log-probabilities by the start that computed them; 0 where there are none."""
     device: str
-    """``cpu`` or ``cuda``, and the number format: ``cpu float32``."""
+    """``cpu`` or ``cuda``, and the number format: ``cpu float32``; before it the processes, where they were
+    several."""
     shared_prefix: str
     """``on``, or why every sequence was computed by itself."""
     resumed_from: int
     """Step of the checkpoint the last start began at; 0 for an unbroken training."""
     peak_memory: int
-    """Bytes: of the GPU where there is one, else of the process."""
+    """Bytes: of the GPU where there is one, else of the process; of the first, where they were several."""
     last: Mapping[str, float] = field(default_factory=dict)
     """The last row of the log."""
     refused: tuple[Refused, ...] = ()

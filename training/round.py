@@ -43,10 +43,9 @@ from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
 from strop.training.copies import refuse_copies
-from strop.training.datasets import read_pairs
 from strop.training.demonstrations import Student, learn_from_samples, warm_up
-from strop.training.dpo import train_dpo
 from strop.training.greeting import greet
+from strop.training.launch import Order, launch
 from strop.training.layouts import read_layout
 from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
@@ -303,19 +302,14 @@ class Rounds:
             with self._run.stage(f"{number}.train", key, folder):
                 refuse_unsound(pairs.parent, self._config, tasks)
                 await self._bench.close()
-                rows, bad = read_pairs(pairs)
-                if bad:
-                    raise RunError(f"{pairs}:{bad[0].line}: {bad[0].reason}")
-                model = ModelStore().resolve(self._config.model)
-                train_dpo(
-                    model.path,
-                    rows,
-                    folder / "adapter",
-                    settings,
-                    base_adapter=policy.adapter,
-                    model_name=model.name,
-                )
-                give_memory_back()
+                model, out = ModelStore().resolve(self._config.model), folder / "adapter"
+                table = self._config.train_with
+                order = Order(model.path, model.name, pairs, out, settings, policy.adapter, table.track)
+                if table.launch:
+                    await launch(table.launch, order, folder)
+                else:
+                    order.carry_out()
+                    give_memory_back()
         return Accepted(folder / "adapter", key)
 
     def _todo(self, stage: str, key: str, what: str) -> bool:

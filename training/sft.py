@@ -6,7 +6,7 @@ micro-batch compute the prompt once (`strop.training.shared_prefix`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from strop.tools.files import JsonlWriter, read_jsonl
 from strop.training.datasets import SftRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.recipe import Recipe, TrainSummary
+from strop.training.trackers import require_trackers
 
 if TYPE_CHECKING:
     from strop.training.trainers import DemonstrationTrainer, OnLog
@@ -40,12 +41,14 @@ def train_sft(
     model_name: str | None = None,
     teaches: Profile | None = None,
     on_log: OnLog | None = None,
+    track: Collection[str] = (),
 ) -> TrainSummary:
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`.
 
     `teaches` is what the rows teach the model about how it talks, a stop token for one: it is saved with the
     adapter, over what is known of the model, and whatever serves the adapter takes it from there.
     """
+    require_trackers(track)
     config = config or SftConfig()
     data = digest([row.prompt_ids, row.answer_ids] for row in rows)
     what = identity("sft", asdict(config), data, model_path, base_adapter)
@@ -56,7 +59,7 @@ def train_sft(
             from strop.training import trainers
 
             base = Base(model_path, model_name or model_path.name, base_adapter, teaches)
-            trainers.train(job, base, rows, config, demonstration_trainer, on_log)
+            trainers.train(job, base, rows, config, demonstration_trainer, on_log, track)
         return job.summary()
 
 

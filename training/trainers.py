@@ -12,8 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,13 +34,15 @@ from trl import DPOTrainer, SFTTrainer
 
 from strop.agent.profile import read_profile, write_profile
 from strop.tools.errors import RunError
-from strop.tools.files import JsonlWriter, read_jsonl
+from strop.tools.files import JsonlWriter
 from strop.training.adapter import Hardware, hardware, load_model, save_adapter
 from strop.training.datasets import Row, usable
 from strop.training.job import Base, TrainJob, mark_whole, step_of
 from strop.training.neighbours import GroupedOrder, groups, slices
+from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.shared_prefix import IGNORED, SharedPrefix
+from strop.training.trackers import watch
 
 OnLog = Callable[[Mapping[str, float]], None]
 """Is given every row of the training log."""
@@ -110,25 +112,26 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
     """Preferences on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
 
     def prepare(self, job: TrainJob, *, together: int) -> float:
-        return self.attach_reference(job.reference_path, together=together)
+        return self.attach_reference(job, together=together)
 
-    def attach_reference(self, path: Path, *, together: int = 1) -> float:
-        """Take each pair's reference log-probabilities from `path`, after adding those that are missing.
+    def attach_reference(self, job: TrainJob, *, together: int = 1) -> float:
+        """Give each pair its reference log-probabilities, after adding to the job's those that are missing.
 
         The reference is the model as it is before training. At most `together` pairs with a common beginning
-        are computed at once. Returns the seconds it took.
+        are computed at once, and by each process its share. Returns the seconds it took.
         """
         started = time.monotonic()
-        known: dict[int, tuple[float, float]] = {}
-        if path.exists():
-            known = {row["row"]: (row["chosen"], row["rejected"]) for _, row in read_jsonl(path)[0]}
+        known, ranks = job.reference(), job.ranks
         missing = [[row for row in group if row not in known] for group in self.groups()]
-        with JsonlWriter(path) as file, bar("reference", sum(map(len, missing))) as advance:
-            for rows in slices(missing, together):
+        ranks.wait()  # until all have read what there is, for all are to share out the same
+        share = list(slices(missing, together))[ranks.rank :: ranks.world]
+        with JsonlWriter(job.reference_path) as file, bar("reference", sum(map(len, share))) as advance:
+            for rows in share:
                 for row, (chosen, rejected) in zip(rows, self._reference(rows), strict=True):
                     file.write({"row": row, "chosen": chosen, "rejected": rejected})
-                    known[row] = (chosen, rejected)
                 advance(len(rows))
+        ranks.wait()
+        known = job.reference()
         columns = [known[row] for row in range(len(self.train_dataset))]
         dataset = self.train_dataset.add_column("ref_chosen_logps", [chosen for chosen, _ in columns])
         self.train_dataset = dataset.add_column("ref_rejected_logps", [rejected for _, rejected in columns])
@@ -167,12 +170,13 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
 def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dict[str, Any]:
     """What both trainers are told, as keyword arguments of their configurations."""
     steps = math.ceil(math.ceil(examples / recipe.batch_size) * recipe.epochs)
+    world = Ranks.here().world
     return {
         "output_dir": str(work),
         "learning_rate": recipe.learning_rate,
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": recipe.micro_batch_size,
-        "gradient_accumulation_steps": recipe.batch_size // recipe.micro_batch_size,
+        "gradient_accumulation_steps": recipe.micro_batches(world),
         "lr_scheduler_type": "cosine",
         "warmup_steps": round(recipe.warmup * steps),
         "max_grad_norm": recipe.max_grad_norm,
@@ -184,6 +188,7 @@ def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dic
         "bf16": where.bf16,
         "use_cpu": where.device == "cpu",
         "gradient_checkpointing": recipe.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,
         "dataloader_pin_memory": where.device != "cpu",
         "save_strategy": "steps",
         "save_steps": recipe.save_steps,
@@ -217,15 +222,16 @@ def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
     """
     if job.discarded:
         say(f"[yellow]deleted the unfinished work of another training[/] in {job.work}")
-    checkpoint = job.newest_checkpoint()
+    checkpoint = job.ranks.from_first(job.newest_checkpoint)
     start = step_of(checkpoint) if checkpoint else 0
     if start:
         say(f"going on after step {start}")
     # Saved with every checkpoint otherwise, and never needed again.
     trainer.processing_class = None
     trainer.remove_callback(PrinterCallback)
-    with JsonlWriter(job.log_path) as log, bar("training", None) as advance, clear_failures(job.work):
-        trainer.add_callback(_Journal(log, advance, on_log, job.log_rows()))
+    journal = JsonlWriter(job.log_path) if job.ranks.first else nullcontext()
+    with journal as log, bar("training", None) as advance, clear_failures(job.work):
+        trainer.add_callback(_Journal(job, log, advance, on_log))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return start
 
@@ -234,13 +240,11 @@ class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untype
     """Writes the log, marks checkpoints whole, moves the bar, and refuses gradients that are not numbers."""
 
     def __init__(
-        self,
-        log: JsonlWriter,
-        advance: Callable[..., None],
-        on_log: OnLog | None,
-        earlier: Sequence[Mapping[str, float]],
+        self, job: TrainJob, log: JsonlWriter | None, advance: Callable[..., None], on_log: OnLog | None
     ):
-        self._log, self._advance, self._on_log = log, advance, on_log
+        """Without a `log` it is the first process's to write it."""
+        self._ranks, self._log, self._advance, self._on_log = job.ranks, log, advance, on_log
+        earlier = job.log_rows()
         self._before = float(earlier[-1]["seconds"]) if earlier else 0.0
         self._started = time.monotonic()
 
@@ -260,7 +264,7 @@ class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._advance(1)
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-        if "loss" not in logs:
+        if "loss" not in logs or self._log is None:
             return
         row: dict[str, float] = {"step": state.global_step}
         row |= {ours: float(logs[theirs]) for theirs, ours in RENAMED.items() if theirs in logs}
@@ -270,7 +274,13 @@ class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untype
             self._on_log(row)
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        self._ranks.wait()  # every process adds the state of its random numbers
+        if self._ranks.first:
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+LOST = ("closed by peer", "reset by peer", "NCCL error: remote process exited")
+"""What gloo and NCCL say of a process that is gone."""
 
 
 @contextmanager
@@ -288,6 +298,11 @@ def clear_failures(work: Path) -> Iterator[None]:
         text = str(error)
         if "can't allocate memory" in text or "not enough memory" in text:
             raise RunError(_memory(work)) from error
+        if any(sign in text for sign in LOST):
+            raise RunError(
+                f"another process of this training has ended; whole checkpoints in {work} are kept, and the "
+                "same command goes on from them"
+            ) from error
         if type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in text or "iostream" in text:
             raise RunError(_disk(work, text.splitlines()[0])) from error
         raise
@@ -307,9 +322,10 @@ def _disk(work: Path, reason: str) -> str:
 
 @contextmanager
 def bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A progress bar with the time left, on stderr; yields ``advance(steps, total=None)``."""
+    """A progress bar with the time left, in the first process; yields ``advance(steps, total=None)``."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    hidden = not Ranks.here().first
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=hidden) as progress:
         task = progress.add_task(what, total=total)
 
         def advance(steps: int, total: int | None = None) -> None:
@@ -319,8 +335,9 @@ def bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 
 def say(text: str) -> None:
-    """One line for the person watching."""
-    Console(stderr=True).print(text)
+    """One line for the person watching, from the first process."""
+    if Ranks.here().first:
+        Console(stderr=True).print(text)
 
 
 def peak_memory(where: Hardware) -> int:
@@ -342,7 +359,7 @@ def summary(
         steps=trainer.state.global_step,
         seconds=rows[-1]["seconds"],
         reference_seconds=0.0,
-        device=str(where),
+        device=f"{job.ranks.world} × {where}" if job.ranks.world > 1 else str(where),
         shared_prefix=shared,
         resumed_from=start,
         peak_memory=peak_memory(where),
@@ -378,6 +395,7 @@ def train(
     config: AnyRecipe,
     build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
     on_log: OnLog | None,
+    track: Collection[str],
 ) -> None:
     """Load the base, train on those rows that fit, and publish the adapter as the job's.
 
@@ -391,12 +409,17 @@ def train(
         trainer = build(model, base.path, kept, config, job.work)
         shared = share_prefixes(trainer, config)
         prepared = trainer.prepare(job, together=REFERENCE_TOGETHER if shared == "on" else 1)
+    watch(trainer, job, track)
     start = fit(trainer, job, on_log)
-    result = summary(trainer, job, where, shared=shared, start=start, refused=refused)
-    final = job.work / "final"
-    with clear_failures(job.work):
-        shutil.rmtree(final, ignore_errors=True)
-        save_adapter(trainer.model, final, base=base.path, name=base.name, profile=base.adapter)
-        if base.teaches is not None:
-            write_profile(final, base.teaches.over(read_profile(final)))
-    job.publish(final, replace(result, reference_seconds=prepared))
+
+    def finish() -> None:
+        result = summary(trainer, job, where, shared=shared, start=start, refused=refused)
+        final = job.work / "final"
+        with clear_failures(job.work):
+            shutil.rmtree(final, ignore_errors=True)
+            save_adapter(trainer.model, final, base=base.path, name=base.name, profile=base.adapter)
+            if base.teaches is not None:
+                write_profile(final, base.teaches.over(read_profile(final)))
+        job.publish(final, replace(result, reference_seconds=prepared))
+
+    job.ranks.from_first(finish)

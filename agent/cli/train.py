@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from strop.agent.cli.options import DEFAULT_MODEL, AdapterOption, ModelArgument, SeedOption
+from strop.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from strop.tools.files import BadRow
@@ -22,7 +23,7 @@ OutOption: TypeAlias = Annotated[
 RateOption: TypeAlias = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak learning rate.")]
 EpochsOption: TypeAlias = Annotated[float, typer.Option("--epochs", help="Times every example is seen.")]
 BatchOption: TypeAlias = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Examples an optimiser step.")
+    int, typer.Option("--batch-size", min=1, help="Examples an optimiser step, of all processes.")
 ]
 MicroOption: TypeAlias = Annotated[
     int,
@@ -40,6 +41,16 @@ DtypeOption: TypeAlias = Annotated[
 CopiesOption: TypeAlias = Annotated[
     bool, typer.Option("--allow-copies", help="Also train on tasks that repeat something of BFCL.")
 ]
+MicroOption: TypeAlias = Annotated[
+    int, typer.Option("--micro-batch-size", min=1, help="Of these, in one forward; divides --batch-size.")
+]
+RecomputeOption: TypeAlias = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Recompute activations: slower, for less memory.")
+]
+TrackOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--track", metavar="NAME", help="tensorboard, trackio or wandb; may be given again."),
+]
 OWN = "the objective's"
 """Default of what the objective decides."""
 RankOption: TypeAlias = Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")]
@@ -54,15 +65,19 @@ def sft(
     learning_rate: RateOption = 1e-4,
     epochs: EpochsOption = 1.0,
     batch_size: BatchOption = 8,
+    micro_batch_size: MicroOption = 1,
     max_length: LengthOption = 2048,
     rank: RankOption = 16,
+    gradient_checkpointing: RecomputeOption = False,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    track: TrackOption = None,
     allow_copies: CopiesOption = False,
 ) -> None:
     """Supervised fine-tuning: DATA is a file of tasks, whose gold is what is learned, or of token ids.
 
-    Tasks may be in any layout that 'strop data convert' reads.
+    Tasks may be in any layout that 'strop data convert' reads. Under 'accelerate launch -m strop.agent.cli'
+    several processes train together.
     """
     from strop.agent.chat import ChatTemplate
     from strop.agent.models import ModelStore
@@ -75,8 +90,22 @@ def sft(
     resolved = ModelStore().resolve(model)
     rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
     _warn(data, bad)
-    config = SftConfig(**_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed))
-    _report(train_sft(resolved.path, rows, out, config, base_adapter=adapter, model_name=resolved.name))
+    recipe = _recipe(
+        rank,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        max_length=max_length,
+        gradient_checkpointing=gradient_checkpointing,
+        dtype=dtype,
+        seed=seed,
+    )
+    name, track = resolved.name, track or []
+    summary = train_sft(
+        resolved.path, rows, out, SftConfig(**recipe), base_adapter=adapter, model_name=name, track=track
+    )
+    _report(summary)
 
 
 @app.command()
@@ -212,12 +241,15 @@ def dpo(
         float | None, typer.Option("--epochs", help="Times every pair is seen.", show_default=OWN)
     ] = None,
     batch_size: BatchOption = 8,
+    micro_batch_size: MicroOption = 1,
     max_length: LengthOption = 2048,
     rank: Annotated[
         int | None, typer.Option("--rank", min=1, help="Of the adapter.", show_default=OWN)
     ] = None,
+    gradient_checkpointing: RecomputeOption = False,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    track: TrackOption = None,
 ) -> None:
     """Preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
     from strop.agent.models import ModelStore
@@ -227,33 +259,29 @@ def dpo(
     config = DpoConfig(
         objective=objective,
         **_given(beta=beta, gamma=gamma, sft_weight=sft_weight),
-        **_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed),
+        **_recipe(
+            rank,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            max_length=max_length,
+            gradient_checkpointing=gradient_checkpointing,
+            dtype=dtype,
+            seed=seed,
+        ),
     )
     pairs, bad = read_pairs(data)
     _warn(data, bad)
     resolved = ModelStore().resolve(model)
-    _report(train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=resolved.name))
+    name, track = resolved.name, track or []
+    summary = train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=name, track=track)
+    _report(summary)
 
 
-def _recipe(
-    learning_rate: float | None,
-    epochs: float | None,
-    batch_size: int,
-    max_length: int,
-    rank: int | None,
-    dtype: str,
-    seed: int,
-) -> dict[str, Any]:
-    return _given(
-        learning_rate=learning_rate,
-        epochs=epochs,
-        batch_size=batch_size,
-        max_length=max_length,
-        rank=rank,
-        alpha=None if rank is None else 2 * rank,
-        dtype=dtype,
-        seed=seed,
-    )
+def _recipe(rank: int | None, **settings: Any) -> dict[str, Any]:
+    """What both trainings take."""
+    return _given(**settings, rank=rank, alpha=None if rank is None else 2 * rank)
 
 
 def _given(**settings: Any) -> dict[str, Any]:
@@ -262,11 +290,15 @@ def _given(**settings: Any) -> dict[str, Any]:
 
 
 def _warn(path: Path, bad: list[BadRow]) -> None:
+    if not Ranks.here().first:
+        return
     for row in bad:
         typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
 
 
 def _report(summary: TrainSummary) -> None:
+    if not Ranks.here().first:
+        return
     for one in summary.refused:
         typer.echo(f"{one.id}: refused: {one.reason}", err=True)
     typer.echo(

@@ -35,11 +35,19 @@ def belong_to_parent() -> None:
         return
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent(signal.SIGKILL)
     if not _alive(int(starter)):
         # It died before the kernel was asked.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel send this process `by` when its parent dies, where the kernel can (Linux).
+
+    It outlives the start of another program, so that it may be called between fork and exec.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
 
 
 def _alive(pid: int) -> bool:

@@ -1,0 +1,145 @@
+"""Several processes train as one does, and as safely: one lock, one log, one adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from strop.agent.lock import held
+from strop.tools.errors import UsageError
+from strop.tools.files import read_jsonl
+from strop.training.ranks import Ranks
+from strop.training.recipe import Recipe
+from tests.training.tiny import tiny_checkpoint
+from tests.training.together import train
+
+ROOT = Path(__file__).parents[2]
+CPU_CONFIG = ROOT / "examples" / "accelerate" / "ddp_cpu.yaml"
+
+
+def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "8")  # as some clusters have it in every shell
+    assert Ranks.here() == Ranks(0, 1)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("RANK", "6")
+    assert Ranks.here() == Ranks(6, 8)
+    assert not Ranks.here().first
+
+
+def test_a_step_is_shared_out_evenly_or_refused() -> None:
+    recipe = Recipe(batch_size=16, micro_batch_size=2)
+    assert [recipe.micro_batches(world) for world in (1, 2, 8)] == [8, 4, 1]
+    with pytest.raises(UsageError, match=r"batch_size 16 .* to 3 .* multiple of 6"):
+        recipe.micro_batches(3)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def launched(*words: str | Path, config: Path = CPU_CONFIG) -> subprocess.Popen[str]:
+    """``accelerate launch`` of a module, on a port of its own."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
+    return subprocess.Popen(
+        list(map(str, [*launcher, "--main_process_port", "0", "-m", *words])),
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a process that is to succeed has printed."""
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed[-3000:]
+    return printed
+
+
+def log_of(directory: Path) -> list[dict[str, float]]:
+    return [row for _, row in read_jsonl(directory / "train_log.jsonl")[0]]
+
+
+def same_training(one: Path, other: Path) -> None:
+    for key in ("loss", "grad_norm", "lr"):
+        values = [[row[key] for row in log_of(out)] for out in (one, other)]
+        assert values[0] == pytest.approx(values[1], abs=1e-4), key
+    weights = [load_file(out / "adapter_model.safetensors") for out in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=0)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_train_what_one_does(kind: str, checkpoint: Path, tmp_path: Path) -> None:
+    train(kind, checkpoint, tmp_path / "one")
+    printed = ended(launched("tests.training.together", kind, checkpoint, tmp_path / "two", "0"))
+    same_training(tmp_path / "one", tmp_path / "two")
+    assert printed.count("training ━") == 1
+    assert json.loads((tmp_path / "two" / "train_summary.json").read_text())["device"] == "2 × cpu float32"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    """The others end with a line that says so, and the same command goes on."""
+    out, part = tmp_path / "out", tmp_path / "out.part"
+    process = launched("tests.training.together", "dpo", checkpoint, out, "0.3")
+    wait_for(part / "checkpoint-4" / "whole.json", process)
+    os.kill(worker(process.pid, rank=1), signal.SIGKILL)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "another process of this training has ended" in printed
+    assert not out.exists()
+    assert not (tmp_path / ".out.lock").exists()
+    before = log_of(part)
+
+    ended(launched("tests.training.together", "dpo", checkpoint, out, "0"))
+    resumed = json.loads((out / "train_summary.json").read_text())["resumed_from"]
+    assert resumed >= 4
+    assert log_of(out)[:resumed] == before[:resumed], "finished steps were done again"
+    train("dpo", checkpoint, tmp_path / "unbroken")
+    same_training(tmp_path / "unbroken", out)
+
+
+@pytest.mark.model
+def test_what_the_first_process_refuses_ends_all(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with held(tmp_path / ".out.lock", "the other"):
+        process = launched("tests.training.together", "sft", checkpoint, out, "0")
+        printed, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert f"another process is running a training in {out}" in printed
+    assert not (tmp_path / "out.part").exists()
+
+
+def worker(launcher: int, rank: int) -> int:
+    """Process id of one of a launcher's processes."""
+    for task in Path(f"/proc/{launcher}/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                return int(pid)
+    raise AssertionError(f"no process has rank {rank}")
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)

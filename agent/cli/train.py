@@ -25,10 +25,6 @@ EpochsOption: TypeAlias = Annotated[float, typer.Option("--epochs", help="Times 
 BatchOption: TypeAlias = Annotated[
     int, typer.Option("--batch-size", min=1, help="Examples an optimiser step, of all processes.")
 ]
-MicroOption: TypeAlias = Annotated[
-    int,
-    typer.Option("--micro-batch-size", min=1, help="Of these, how many at once; they share what they can."),
-]
 LengthOption: TypeAlias = Annotated[
     int, typer.Option("--max-length", min=2, help="Longer examples are refused, never cut.")
 ]
@@ -42,7 +38,12 @@ CopiesOption: TypeAlias = Annotated[
     bool, typer.Option("--allow-copies", help="Also train on tasks that repeat something of BFCL.")
 ]
 MicroOption: TypeAlias = Annotated[
-    int, typer.Option("--micro-batch-size", min=1, help="Of these, in one forward; divides --batch-size.")
+    int,
+    typer.Option(
+        "--micro-batch-size",
+        min=1,
+        help="Of these, in one forward, where they share what they can; divides --batch-size.",
+    ),
 ]
 RecomputeOption: TypeAlias = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Recompute activations: slower, for less memory.")
@@ -146,8 +147,17 @@ def warmup(
         refuse_copies(tasks, "--allow-copies")
     resolved = ModelStore().resolve(model)
     template = ChatTemplate.load(resolved.path, call_format=resolved.call_format)
-    recipe = _recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed)
-    config = SftConfig(**recipe, micro_batch_size=micro_batch_size)
+    recipe = _recipe(
+        rank,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        max_length=max_length,
+        dtype=dtype,
+        seed=seed,
+    )
+    config = SftConfig(**recipe)
     order = WarmupConfig(stages=stages, replay=replay, by=by, seed=seed)
     _report(train_warmup(resolved.path, tasks, template, out, order, config, model_name=resolved.name))
 
@@ -197,14 +207,23 @@ def samples(
     _warn(data, loaded.bad)
     tasks = [task for _, task in loaded.tasks]
     CollectionDir(collection).model()  # refuses what is none
-    recipe = _recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed)
+    recipe = _recipe(
+        rank,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        max_length=max_length,
+        dtype=dtype,
+        seed=seed,
+    )
     summary = learn_from_samples(
         Student(model, adapter),
         tasks,
         collection,
         out,
         CorpusConfig(accepted=accepted, drafts=drafts, right_share=right_share, seed=seed),
-        SftConfig(**recipe, micro_batch_size=micro_batch_size),
+        SftConfig(**recipe),
         stop_token=stop_token,
     )
     if summary is None:

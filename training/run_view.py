@@ -74,6 +74,7 @@ class RoundView:
     """One round's output."""
 
     number: int
+    """From 1; 0 is the warm-up."""
     before: BenchView
     after: BenchView
     held_before: BenchView
@@ -88,6 +89,10 @@ class RoundView:
     """The training's summary; empty before its end."""
     decision: Row
     """Empty before it was made."""
+
+    @property
+    def title(self) -> str:
+        return f"Round {self.number}" if self.number else "Warm-up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,10 @@ class _Reader:
 
 
 def _rounds(folder: Path, reader: _Reader) -> Iterator[RoundView]:
-    """Rounds in order, up to the first that was not accepted: what lies beyond is of an earlier start."""
+    """The warm-up, if any, and rounds in order, up to the first that was not accepted: what lies beyond is of
+    an earlier start."""
+    if (folder / "0").is_dir():
+        yield _round(folder / "0", reader)
     for number in itertools.count(1):
         if not (folder / str(number)).is_dir():
             return

@@ -18,6 +18,7 @@ from strop.training.datasets import SftRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.recipe import Recipe, TrainSummary
 from strop.training.trackers import require_trackers
+from strop.training.vocabulary import refuse_unlearnable
 
 if TYPE_CHECKING:
     from strop.training.trainers import DemonstrationTrainer, OnLog
@@ -46,7 +47,8 @@ def train_sft(
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`.
 
     `teaches` is what the rows teach the model about how it talks, a stop token for one: it is saved with the
-    adapter, over what is known of the model, and whatever serves the adapter takes it from there.
+    adapter, over what is known of the model, and whatever serves the adapter takes it from there. Raises
+    DataError, too, where an answer has a token that an adapter cannot learn (`strop.training.vocabulary`).
     """
     require_trackers(track)
     config = config or SftConfig()
@@ -58,6 +60,7 @@ def train_sft(
         if not job.finished:
             from strop.training import trainers
 
+            refuse_unlearnable(model_path, rows)
             base = Base(model_path, model_name or model_path.name, base_adapter, teaches)
             trainers.train(job, base, rows, config, demonstration_trainer, on_log, track)
         return job.summary()

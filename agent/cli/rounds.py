@@ -46,7 +46,7 @@ def _show(one: RoundView, console: Console) -> None:
 
     from strop.training.run_view import score_lines
 
-    table = Table("suite", "category", "before", "after", title=f"round {one.number}")
+    table = Table("suite", "category", "before", "after", title=one.title)
     for before, after in ((one.before, one.after), (one.held_before, one.held_after)):
         for line in score_lines(before, after):
             scores = (f"{it.correct}/{it.total}" if it else "–" for it in (line.before, line.after))

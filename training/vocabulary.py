@@ -29,6 +29,6 @@ def refuse_unlearnable(model: Path, rows: Sequence[SftRow]) -> None:
             if token in untrained:
                 raise DataError(
                     f"row {row.id!r} teaches {untrained[token]}, whose output row was never trained and is "
-                    "other tokens', too: an adapter that leaves the embeddings alone cannot learn to "
-                    "write it. Take another call format or stop token ('strop doctor MODEL' lists what can be taught)"
+                    "other tokens', too: an adapter that leaves the embeddings alone cannot learn it. Take "
+                    "another call format or stop token ('strop doctor MODEL' lists what can be taught)"
                 )

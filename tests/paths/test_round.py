@@ -19,7 +19,11 @@ import pytest
 pytestmark = pytest.mark.model
 
 STROP = Path(sys.executable).with_name("strop")
-STAGES = ("serve", "1.before", "1.collect", "1.train", "1.after")
+STAGES = (
+    "serve",
+    *("0.before", "0.train", "0.after"),
+    *("1.before", "1.collect", "1.corpus", "1.train", "1.after"),
+)
 CONFIG = """
 model = "smollm2-135m"
 [engine]
@@ -34,6 +38,18 @@ categories = ["simple_python", "irrelevance"]
 limit = 2
 max_tokens = 24
 concurrency = 4
+[warmup]
+families = 2
+[warmup.train]
+batch_size = 6
+micro_batch_size = 2
+save_steps = 1
+rank = 4
+alpha = 8
+[corpus.train]
+batch_size = 4
+rank = 4
+alpha = 8
 [collect]
 samples = 2
 [collect.search]
@@ -69,14 +85,21 @@ def kill_in(stage: str, config: Path, run: Path) -> None:
     """Run until `stage` has begun (and, in training, a step is logged), then SIGKILL the whole group."""
     process = start(config, run)
     seen = count(run, "stage_start", stage)
-    part = run / "rounds/1/train/adapter.part/train_log.jsonl"
     give_up = time.monotonic() + 480
-    while count(run, "stage_start", stage) == seen or (stage == "1.train" and not part.exists()):
+    while count(run, "stage_start", stage) == seen or not _is_under_way(stage, run):
         assert process.poll() is None, (run.parent / "log.txt").read_text()[-2000:]
         assert time.monotonic() < give_up, f"{stage} was not reached"
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _is_under_way(stage: str, run: Path) -> bool:
+    """Whether a training has made a step; true of any other stage that has begun."""
+    logs = {"0.train": "rounds/0/train/adapter.stage-1", "1.train": "rounds/1/train/adapter"}
+    return stage not in logs or any(
+        (run / f"{logs[stage]}{part}" / "train_log.jsonl").exists() for part in (".part", "")
+    )
 
 
 def trees_of(folder: Path) -> dict[str, int]:
@@ -106,7 +129,14 @@ def test_a_run_killed_in_every_stage_ends_and_repeats_nothing(tmp_path: Path) ->
     ]
     assert steps == list(range(1, len(steps) + 1))
     assert (folder / "train/adapter/adapter_config.json").exists()
+    first = json.loads((run / "rounds/0/train/adapter.stage-1/train_summary.json").read_text())
+    second = json.loads((run / "rounds/0/train/adapter/train_summary.json").read_text())
+    assert first["examples"] + second["examples"] == 12 + 2  # a quarter of the first stage, rounded, once more
+    stop = json.loads((folder / "corpus/adapter/strop.json").read_text())
+    assert isinstance(stop["stop_token_id"], int)
+    assert json.loads((folder / "train/adapter/strop.json").read_text()) == stop
     page = (run / "report.html").read_text()
+    assert "Warm-up" in page
     assert decision["reason"].split(":")[0] in page
 
     # A gate that lets nothing through: nothing is sampled or searched again, and nothing trained.

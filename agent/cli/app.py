@@ -45,7 +45,6 @@ app.add_typer(pairs.app, name="pairs")
 app.add_typer(train.app, name="train")
 app.command("round")(rounds.round_)
 app.command()(rounds.report)
-app.command("synth")(data.synthesise)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 

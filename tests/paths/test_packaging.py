@@ -48,7 +48,7 @@ def test_the_wheel_imports_without_torch_or_transformers(clean: Path) -> None:
 @pytest.mark.model
 def test_the_wheel_carries_its_data_files(clean: Path) -> None:
     assert "qwen2.5-coder-0.5b" in run(clean / "env/bin/strop", "models", "list", cwd=clean)
-    run(clean / "env/bin/strop", "synth", "--count", "3", "--out", clean / "tasks.jsonl", cwd=clean)
+    run(clean / "env/bin/strop", "data", "synthesise", "--n", "3", "--out", clean / "tasks.jsonl", cwd=clean)
     assert len((clean / "tasks.jsonl").read_text().splitlines()) == 3
 
 

@@ -131,7 +131,7 @@ def test_a_run_killed_in_every_stage_ends_and_repeats_nothing(tmp_path: Path) ->
     assert (folder / "train/adapter/adapter_config.json").exists()
     first = json.loads((run / "rounds/0/train/adapter.stage-1/train_summary.json").read_text())
     second = json.loads((run / "rounds/0/train/adapter/train_summary.json").read_text())
-    assert first["examples"] + second["examples"] == 12 + 2  # a quarter of the first stage, rounded, once more
+    assert first["examples"] + second["examples"] == 12 + 2  # a quarter of stage 1 again
     stop = json.loads((folder / "corpus/adapter/strop.json").read_text())
     assert isinstance(stop["stop_token_id"], int)
     assert json.loads((folder / "train/adapter/strop.json").read_text()) == stop

@@ -157,7 +157,7 @@ def heed_interrupts() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_one_line_and_its_own_exit_code(number: signal.Signals, tmp_path: Path) -> None:
-    words = [str(STROP), "synth", "--count", "500000", "--out", str(tmp_path / "tasks.jsonl")]
+    words = [str(STROP), "data", "synthesise", "--n", "500000", "--out", str(tmp_path / "tasks.jsonl")]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     time.sleep(1.5)
     process.send_signal(number)
@@ -167,12 +167,11 @@ def test_an_interrupt_is_one_line_and_its_own_exit_code(number: signal.Signals, 
     assert "interrupted" in text
 
 
-@pytest.mark.parametrize("command", [("synth",), ("data", "synthesise")])
-def test_synthesised_tasks_are_tasks(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_synthesised_tasks_are_tasks(tmp_path: Path) -> None:
     from strop.tools.task import read_tasks
 
     out = tmp_path / "tasks.jsonl"
-    code, _ = strop(*command, "--out", out, "--n", "10", "--categories", "follow_up,parallel")
+    code, _ = strop("data", "synthesise", "--out", out, "--n", "10", "--categories", "follow_up,parallel")
     assert code == 0
     tasks, bad = read_tasks(out)
     assert len(tasks) == 10

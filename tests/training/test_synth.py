@@ -94,7 +94,7 @@ def test_calls_and_tools_are_as_many_as_the_category_says() -> None:
                 assert (tools, 2 <= calls <= 4) == (1, True), task.id
             case "parallel_multiple":
                 assert 2 <= tools <= 4, task.id
-                assert 2 <= len({call.name for call in gold(task).calls}) <= calls <= 4, task.id
+                assert 2 <= len({call.name for call in gold(task).calls}) <= calls <= 5, task.id
             case "follow_up":
                 assert (1 <= tools <= 3, calls) == (True, 1), task.id
             case _:
@@ -223,7 +223,7 @@ def test_levels_are_kept_and_more_tasks_only_add(seed: int, few: int, more: int)
 
 def test_categories_without_such_tasks_are_left_out_or_refused() -> None:
     hard = {task.category for task in synthesise(20, 0, None, ["hard"])}
-    assert hard == {"parallel", "parallel_multiple"}
+    assert {"parallel", "parallel_multiple"} <= hard <= {"multiple", "parallel", "parallel_multiple"}
     with pytest.raises(UsageError, match="no hard tasks are made of irrelevance"):
         synthesise(20, 0, ["parallel", "irrelevance"], ["hard"])
     with pytest.raises(UsageError, match="no level 'brutal'; there are easy, medium, hard"):

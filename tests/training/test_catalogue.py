@@ -21,13 +21,38 @@ TOOLS = load_catalogue().tools
 
 def test_the_catalogue_is_large_and_varied() -> None:
     catalogue = load_catalogue()
-    assert len(TOOLS) >= 40
-    assert len(catalogue.domains) >= 12
+    assert len(TOOLS) >= 120
+    assert len(catalogue.domains) >= 20
     assert len({tool.name for tool in TOOLS}) == len(TOOLS)
     dotted = sum("." in tool.name for tool in TOOLS) / len(TOOLS)
     assert 0.25 < dotted < 0.7
     types = set(re.findall(r'"type": "(\w+)"', json.dumps([dict(tool.spec.parameters) for tool in TOOLS])))
     assert types == {"string", "integer", "number", "boolean", "array", "object"}
+    optional = sum(any(not argument.required for argument in tool.arguments) for tool in TOOLS) / len(TOOLS)
+    assert 0.4 < optional < 0.9
+
+
+def test_every_domain_offers_near_misses() -> None:
+    catalogue = load_catalogue()
+    for domain in catalogue.domains:
+        assert len(catalogue.domain(domain)) >= 5, domain
+        assert sum(len(row.asks) for row in catalogue.unmet if row.domain == domain) >= 5, domain
+
+
+def test_tools_that_overlap_exist_and_say_so_of_each_other() -> None:
+    """The first tool's list bars the others, so a list on one side only bars half the time."""
+    overlaps = {tool.name: tool.overlaps for tool in TOOLS}
+    for name, others in overlaps.items():
+        assert all(name in overlaps[other] for other in others), name
+
+
+def test_an_unmet_request_draws_from_pools_of_plain_texts() -> None:
+    catalogue = load_catalogue()
+    for row in catalogue.unmet:
+        for ask in row.asks:
+            for pieces in ask.variants():
+                for pool in paths_of(pieces):
+                    assert all(isinstance(entry, str) for entry in catalogue.pools[pool]), (row.domain, pool)
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)

@@ -103,13 +103,18 @@ def lora(recipe: Recipe, model: Any) -> LoraConfig:
     )
 
 
-def save_adapter(model: Any, directory: Path, *, base: Path, name: str, profile: Path | None) -> None:
+def save_adapter(
+    model: Any, directory: Path, *, base: Path, name: str, profile: Path | None, weights: Any = None
+) -> None:
     """Write the adapter called ``default`` to `directory`, which must not exist.
 
+    `weights` are the model's by name, where processes hold a part of them each; None: its own.
     `name` is recorded as the base model, never the private place `base`; a ``strop.json`` beside `profile`
     or `base`, in this order, comes along.
     """
-    model.save_pretrained(str(directory), selected_adapters=["default"], save_embedding_layers=False)
+    model.save_pretrained(
+        str(directory), selected_adapters=["default"], save_embedding_layers=False, state_dict=weights
+    )
     config: Mapping[str, Any] = json.loads((directory / CONFIG).read_text())
     layers = sorted(config["target_modules"])
     write_json(directory / CONFIG, {**config, "base_model_name_or_path": name, "target_modules": layers})

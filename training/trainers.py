@@ -33,10 +33,11 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import DPOTrainer, SFTTrainer
 
 from strop.agent.profile import read_profile, write_profile
-from strop.tools.errors import RunError
+from strop.tools.errors import RunError, UsageError
 from strop.tools.files import JsonlWriter
 from strop.training.adapter import Hardware, hardware, load_model, save_adapter
 from strop.training.datasets import Row, usable
+from strop.training.failures import clear_failures
 from strop.training.job import Base, TrainJob, mark_whole, step_of
 from strop.training.neighbours import GroupedOrder, groups, slices
 from strop.training.ranks import Ranks
@@ -112,6 +113,13 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
     """Preferences on rows of prompt_ids, chosen_ids and rejected_ids, none of them touched."""
 
     def prepare(self, job: TrainJob, *, together: int) -> float:
+        if is_sharded(self):
+            if "ref" in self.model.peft_config:
+                raise UsageError(
+                    "FSDP and DeepSpeed cannot go on from an adapter: train with the whole model in every "
+                    "process (DDP), or with an objective without a reference"
+                )
+            return 0.0  # no process has the whole model: every step computes its reference with LoRA off
         return self.attach_reference(job, together=together)
 
     def attach_reference(self, job: TrainJob, *, together: int = 1) -> float:
@@ -204,6 +212,11 @@ REFERENCE_TOGETHER = 8
 """Pairs of one prompt whose reference is computed at once where prefixes are shared."""
 
 
+def is_sharded(trainer: Any) -> bool:
+    """Whether each process is to hold but a part of the model, or DeepSpeed holds it."""
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
+
+
 def share_prefixes(trainer: Any, recipe: Recipe) -> str:
     """Put `SharedPrefix` before the trainer's model; says ``on`` or why not."""
     if not recipe.shared_prefix:
@@ -277,47 +290,6 @@ class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._ranks.wait()  # every process adds the state of its random numbers
         if self._ranks.first:
             mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-
-LOST = ("closed by peer", "reset by peer", "NCCL error: remote process exited")
-"""What gloo and NCCL say of a process that is gone."""
-
-
-@contextmanager
-def clear_failures(work: Path) -> Iterator[None]:
-    """Turn a full disk and exhausted memory into RunErrors that say what to do; let the rest pass."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise RunError(_memory(work)) from error
-    except MemoryError as error:
-        raise RunError(_memory(work)) from error
-    except OSError as error:
-        raise RunError(_disk(work, error.strerror or str(error))) from error
-    except Exception as error:  # torch and safetensors have no types of their own for these
-        text = str(error)
-        if "can't allocate memory" in text or "not enough memory" in text:
-            raise RunError(_memory(work)) from error
-        if any(sign in text for sign in LOST):
-            raise RunError(
-                f"another process of this training has ended; whole checkpoints in {work} are kept, and the "
-                "same command goes on from them"
-            ) from error
-        if type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in text or "iostream" in text:
-            raise RunError(_disk(work, text.splitlines()[0])) from error
-        raise
-
-
-def _memory(work: Path) -> str:
-    return (
-        f"out of memory while training; whole checkpoints in {work} are kept, and the same command goes on "
-        "from them. Free memory, or lower micro_batch_size or max_length, or set gradient_checkpointing"
-    )
-
-
-def _disk(work: Path, reason: str) -> str:
-    kept = "Whole checkpoints are kept; make room there, and the same command goes on"
-    return f"cannot write to {work}: {reason}. {kept}"
 
 
 @contextmanager
@@ -412,12 +384,17 @@ def train(
     watch(trainer, job, track)
     start = fit(trainer, job, on_log)
 
+    # All processes take part, where each has but its part of the weights.
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_sharded(trainer) else None
+
     def finish() -> None:
         result = summary(trainer, job, where, shared=shared, start=start, refused=refused)
         final = job.work / "final"
         with clear_failures(job.work):
             shutil.rmtree(final, ignore_errors=True)
-            save_adapter(trainer.model, final, base=base.path, name=base.name, profile=base.adapter)
+            save_adapter(
+                trainer.model, final, base=base.path, name=base.name, profile=base.adapter, weights=weights
+            )
             if base.teaches is not None:
                 write_profile(final, base.teaches.over(read_profile(final)))
         job.publish(final, replace(result, reference_seconds=prepared))

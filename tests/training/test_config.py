@@ -37,6 +37,8 @@ def test_examples_are_valid(path: Path) -> None:
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = ['bnad']\n", "unknown selection 'bnad'"),
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = []\n", "select is empty"),
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = 'band'\n", "collect.*select"),
+        ("[train_with]\ntrack = ['wandbb']\n[tasks]\nsynthesise = 50\n", "unknown tracker 'wandbb'"),
+        ("[train_with]\nlauncher = []\n[tasks]\nsynthesise = 50\n", "unknown key train_with.launcher"),
         ("rounds = 0\n[tasks]\nsynthesise = 50\n", "rounds"),
     ],
 )

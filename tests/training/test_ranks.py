@@ -23,7 +23,7 @@ from tests.training.tiny import tiny_checkpoint
 from tests.training.together import train
 
 ROOT = Path(__file__).parents[2]
-CPU_CONFIG = ROOT / "examples" / "accelerate" / "ddp_cpu.yaml"
+EXAMPLES = ROOT / "examples" / "accelerate"
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
 
 
-def launched(*words: str | Path, config: Path = CPU_CONFIG) -> subprocess.Popen[str]:
+def launched(*words: str | Path, config: Path = EXAMPLES / "ddp_cpu.yaml") -> subprocess.Popen[str]:
     """``accelerate launch`` of a module, on a port of its own."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
     return subprocess.Popen(
@@ -92,6 +92,22 @@ def test_two_processes_train_what_one_does(kind: str, checkpoint: Path, tmp_path
     assert printed.count("training ━") == 1
     assert json.loads((tmp_path / "two" / "train_summary.json").read_text())["device"] == "2 × cpu float32"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
+@pytest.mark.usefixtures("one_thread")
+def test_sharded_over_two_processes_a_model_trains_as_a_whole_one_does(
+    kind: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """Shared prefixes included: the hooks of FSDP and of `SharedPrefix` get on."""
+    gpus = (EXAMPLES / "fsdp.yaml").read_text()
+    config = tmp_path / "fsdp.yaml"
+    config.write_text(gpus.replace("num_processes: 8", "num_processes: 2") + "use_cpu: true\n")
+    train(kind, checkpoint, tmp_path / "one")
+    ended(launched("tests.training.sharded", kind, checkpoint, tmp_path / "two", "0", config=config))
+    same_training(tmp_path / "one", tmp_path / "two")
+    assert json.loads((tmp_path / "two" / "train_summary.json").read_text())["shared_prefix"] == "on"
 
 
 @pytest.mark.model

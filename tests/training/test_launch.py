@@ -113,4 +113,4 @@ async def trained(config: RoundConfig, path: Path, tasks: list[Task]) -> Accepte
     with RunDirectory(path, resume=False) as run:
         collection = collected(path / "rounds" / "1" / "collect", tasks, len(tasks))
         rounds = Rounds(config, run, Console())
-        return await rounds._train(1, Accepted(None, "m"), collection / "pairs.jsonl", "collected", tasks)
+        return await rounds._train(1, Accepted(None, "collected"), collection / "pairs.jsonl", tasks)

@@ -144,6 +144,14 @@ class CheckTable(Table):
     """Most distance of the pairs' errors from those that samples show."""
 
 
+class ReplayTable(Table):
+    """What of earlier rounds is trained on again."""
+
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of all pairs a round trains on, how many are those of earlier rounds, as far as there are that many; 0:
+    a round trains on its own pairs alone."""
+
+
 class AcceptTable(Table):
     """When a trained policy replaces the one it was trained from."""
 
@@ -167,7 +175,8 @@ class RoundConfig(Table):
     """Whether a round ends the run, too, that selects no task which earlier rounds had not (ToolACE-R). For
     selections that tasks come into as the policy gets better, such as ``select = ["band:solvable"]``."""
     seed: int = 0
-    """Of the synthesised tasks and the split; ``collect.seed`` and ``train.seed`` are their own."""
+    """Of the synthesised tasks, the split and the replay; ``collect.seed`` and ``train.seed`` are their
+    own."""
     engine: EngineTable = EngineTable()
     tasks: TasksTable
     bench: BenchTable = BenchTable()
@@ -175,6 +184,8 @@ class RoundConfig(Table):
     """How pairs are collected."""
     check: CheckTable = CheckTable()
     """What pairs must be like to be trained on."""
+    replay: ReplayTable = ReplayTable()
+    """What of earlier rounds is trained on again."""
     train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
     """How the adapter is trained."""
     accept: AcceptTable = AcceptTable()

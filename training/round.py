@@ -37,15 +37,16 @@ from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
 from strop.tools.errors import RunError
-from strop.tools.files import file_digest, write_json, write_jsonl
+from strop.tools.files import file_digest, write_json, write_jsonl, write_text
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
 from strop.training.copies import refuse_copies
-from strop.training.datasets import read_pairs
+from strop.training.datasets import PairRow, read_pairs
 from strop.training.dpo import train_dpo
 from strop.training.greeting import greet
 from strop.training.layouts import read_layout
+from strop.training.replay import Replay, replay
 from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
 from strop.training.synth import synthesise
@@ -232,8 +233,11 @@ class Rounds:
     ) -> Accepted:
         """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
         folder = self._folder(number) / "train"
-        settings = self._config.train
-        key = stage_key(f"{number}.train", asdict(settings), collected)
+        replayed = self.replayed(number)
+        asked: Any = asdict(self._config.train)
+        if replayed is not None:
+            asked = [asked, self._config.replay.share, [kept.text for kept in replayed.pairs]]
+        key = stage_key(f"{number}.train", asked, collected)
         if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
             with self._run.stage(f"{number}.train", key, folder):
                 refuse_unsound(pairs.parent, self._config, tasks)
@@ -241,17 +245,39 @@ class Rounds:
                 rows, bad = read_pairs(pairs)
                 if bad:
                     raise RunError(f"{pairs}:{bad[0].line}: {bad[0].reason}")
-                model = ModelStore().resolve(self._config.model)
-                train_dpo(
-                    model.path,
-                    rows,
-                    folder / "adapter",
-                    settings,
-                    base_adapter=policy.adapter,
-                    model_name=model.name,
-                )
-                give_memory_back()
+                if replayed is not None:
+                    rows += self._replay(number, replayed, folder)
+                self._learn(policy, rows, folder / "adapter")
         return Accepted(folder / "adapter", key)
+
+    def _learn(self, policy: Accepted, rows: Sequence[PairRow], out: Path) -> None:
+        model = ModelStore().resolve(self._config.model)
+        train_dpo(
+            model.path, rows, out, self._config.train, base_adapter=policy.adapter, model_name=model.name
+        )
+        give_memory_back()
+
+    def replayed(self, number: int) -> Replay | None:
+        """What round `number` trains on of earlier rounds; None where nothing is asked for, or none was.
+
+        All of them were accepted, for a refused round ends the run. Their own pairs are sampled from, not
+        what they replayed themselves.
+        """
+        table = self._config.replay
+        if number == 1 or not table.share:
+            return None
+        *earlier, now = (self._folder(one) / "collect" for one in range(1, number + 1))
+        return replay(now, earlier, table.share, self._config.seed)
+
+    def _replay(self, number: int, replayed: Replay, folder: Path) -> list[PairRow]:
+        """Say and write down what is trained on again."""
+        write_text(folder / "replay.jsonl", "".join(f"{kept.text}\n" for kept in replayed.pairs))
+        counts = {"pairs": len(replayed.pairs), "wanted": replayed.wanted, "left_out": replayed.left_out}
+        self._run.event("replayed", f"{number}.train", **counts)
+        self._console.print(
+            f"{len(replayed.pairs)} pairs of earlier rounds are trained on again ({replayed.wanted} wanted)"
+        )
+        return [PairRow.of(kept.record) for kept in replayed.pairs]
 
     def _todo(self, stage: str, key: str, what: str) -> bool:
         """Say what comes, and whether it is still to be done."""

@@ -18,7 +18,7 @@ def require_adapter(adapter: Path) -> None:
     for name in (CONFIG, WEIGHTS):
         if not (adapter / name).is_file():
             raise ModelError(f"{adapter} is no adapter: it has no {name}")
-    kind = _config(adapter).get("peft_type")
+    kind = adapter_config(adapter).get("peft_type")
     if kind != "LORA":
         raise ModelError(f"{adapter} is no LoRA adapter: its {CONFIG} has peft_type {kind!r}")
     tensor_names(adapter / WEIGHTS)
@@ -27,7 +27,7 @@ def require_adapter(adapter: Path) -> None:
 def adapter_rank(adapter: Path) -> int:
     """Largest LoRA rank in the adapter. Raises ModelError where its configuration cannot be read."""
     require_adapter(adapter)
-    config = _config(adapter)
+    config = adapter_config(adapter)
     try:
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -39,11 +39,12 @@ def misfit(adapter: Path, model: Path | str, error: BaseException) -> ModelError
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # torch's first line only announces those that follow.
     why = next((line for line in lines if not line.endswith(":")), type(error).__name__)
-    made_for = _config(adapter).get("base_model_name_or_path")
+    made_for = adapter_config(adapter).get("base_model_name_or_path")
     return ModelError(f"adapter {adapter}, made for {made_for}, does not fit {model}: {why}")
 
 
-def _config(adapter: Path) -> Mapping[str, Any]:
+def adapter_config(adapter: Path) -> Mapping[str, Any]:
+    """What an adapter says of itself, as peft writes it. Raises ModelError where it cannot be read."""
     try:
         config = read_json(adapter / CONFIG)
     except DataError as error:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from strop.tools.errors import DataError, RunError
+from strop.tools.errors import DataError, RunError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,26 @@ def write_json(path: Path, value: Any) -> None:
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, all or nothing."""
     write_text(path, "".join(json_text(row) + "\n" for row in rows))
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A new directory to write into, which becomes `path` where the block ends without an error.
+
+    Raises UsageError where `path` holds something already, RunError where the disk refuses.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UsageError(f"{path} holds something already: name another directory or delete it")
+    growing = path.absolute().with_name(f".{path.absolute().name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(growing, ignore_errors=True)  # of a process of this number that was killed
+        growing.mkdir(parents=True)
+        yield growing
+        growing.replace(path)  # an empty directory may be there
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(growing, ignore_errors=True)
 
 
 def file_digest(path: Path) -> str:

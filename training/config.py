@@ -195,6 +195,14 @@ class TrainWithTable(Table):
     """Trackers that are told beside the log: ``tensorboard``, ``trackio``, ``wandb``."""
 
 
+class ReplayTable(Table):
+    """What of earlier rounds is trained on again."""
+
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of all pairs a round trains on, how many are those of earlier rounds, as far as there are that many; 0:
+    a round trains on its own pairs alone."""
+
+
 class AcceptTable(Table):
     """When a trained policy replaces the one it was trained from."""
 
@@ -218,7 +226,8 @@ class RoundConfig(Table):
     """Whether a round ends the run, too, that selects no task which earlier rounds had not (ToolACE-R). For
     selections that tasks come into as the policy gets better, such as ``select = ["band:solvable"]``."""
     seed: int = 0
-    """Of the synthesised tasks and the split; ``collect.seed`` and ``train.seed`` are their own."""
+    """Of the synthesised tasks, the split and the replay; ``collect.seed`` and ``train.seed`` are their
+    own."""
     engine: EngineTable = EngineTable()
     tasks: TasksTable
     bench: BenchTable = BenchTable()
@@ -230,6 +239,8 @@ class RoundConfig(Table):
     """What pairs must be like to be trained on."""
     corpus: CorpusTable | None = None
     """What is learned from samples before pairs are; none: nothing."""
+    replay: ReplayTable = ReplayTable()
+    """What of earlier rounds is trained on again."""
     train: Annotated[DpoConfig, closed(DpoConfig)] = DpoConfig()
     """How the adapter is trained on pairs."""
     train_with: TrainWithTable = TrainWithTable()

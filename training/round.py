@@ -10,8 +10,6 @@ decide: a policy picked by its benchmark score would have been fitted to it.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,7 +27,6 @@ from strop.agent.models import ModelStore
 from strop.agent.paired import Comparison, compare
 from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
-from strop.refine.audit import Thresholds, audit_file
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect_with
 from strop.refine.ray_workers import RayPlan
@@ -38,15 +35,17 @@ from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
 from strop.tools.errors import RunError
-from strop.tools.files import file_digest, write_json, write_jsonl
+from strop.tools.files import file_digest, write_json, write_jsonl, write_text
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
 from strop.training.copies import refuse_copies
 from strop.training.demonstrations import Student, learn_from_samples, warm_up
 from strop.training.greeting import greet
-from strop.training.launch import Order, launch
 from strop.training.layouts import read_layout
+from strop.training.memory import give_memory_back
+from strop.training.preferences import refuse_unsound, train_on_pairs
+from strop.training.replay import Replay, replay
 from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
 from strop.training.synth import synthesise
@@ -296,21 +295,44 @@ class Rounds:
     async def _train(self, number: int, policy: Accepted, pairs: Path, tasks: Sequence[Task]) -> Accepted:
         """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
         folder = self._folder(number) / "train"
-        settings = self._config.train
-        key = stage_key(f"{number}.train", asdict(settings), policy.key)
+        replayed = self.replayed(number)
+        asked: Any = asdict(self._config.train)
+        if replayed is not None:
+            asked = [asked, self._config.replay.share, [kept.text for kept in replayed.pairs]]
+        key = stage_key(f"{number}.train", asked, policy.key)
         if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
             with self._run.stage(f"{number}.train", key, folder):
                 refuse_unsound(pairs.parent, self._config, tasks)
                 await self._bench.close()
-                model, out = ModelStore().resolve(self._config.model), folder / "adapter"
-                table = self._config.train_with
-                order = Order(model.path, model.name, pairs, out, settings, policy.adapter, table.track)
-                if table.launch:
-                    await launch(table.launch, order, folder)
-                else:
-                    order.carry_out()
-                    give_memory_back()
+                if replayed is not None:
+                    pairs = self._replay(number, pairs, replayed, folder)
+                await train_on_pairs(self._config, policy.adapter, pairs, folder)
         return Accepted(folder / "adapter", key)
+
+    def replayed(self, number: int) -> Replay | None:
+        """What round `number` trains on of earlier rounds; None where nothing is asked for, or none was.
+
+        All of them were accepted, for a refused round ends the run. Their own pairs are sampled from, not
+        what they replayed themselves.
+        """
+        table = self._config.replay
+        if number == 1 or not table.share:
+            return None
+        *earlier, now = (self._folder(one) / "collect" for one in range(1, number + 1))
+        return replay(now, earlier, table.share, self._config.seed)
+
+    def _replay(self, number: int, own: Path, replayed: Replay, folder: Path) -> Path:
+        """Say and write down what is trained on again; the file of all pairs."""
+        counts = {"pairs": len(replayed.pairs), "wanted": replayed.wanted, "left_out": replayed.left_out}
+        self._run.event("replayed", f"{number}.train", **counts)
+        self._console.print(
+            f"{len(replayed.pairs)} pairs of earlier rounds are trained on again ({replayed.wanted} wanted)"
+        )
+        file = folder / "pairs.jsonl"
+        again = "".join(f"{kept.text}\n" for kept in replayed.pairs)
+        write_text(folder / "replay.jsonl", again)
+        write_text(file, own.read_text(encoding="utf-8") + again)
+        return file
 
     def _todo(self, stage: str, key: str, what: str) -> bool:
         """Say what comes, and whether it is still to be done."""
@@ -324,40 +346,12 @@ class Rounds:
         return self._run.path / "rounds" / str(number)
 
 
-def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task]) -> None:
-    """Raises RunError where the collection's pairs are not to be trained on, with every reason."""
-    thresholds = Thresholds(
-        **config.check.model_dump(),
-        min_margin=config.collect.gate.min_margin,
-        max_length=config.train.max_length,
-    )
-    known, worlds = {task.id: task for task in tasks}, config.collect.search.worlds
-    found = audit_file(collection, thresholds, tasks=known, worlds=worlds)
-    if not found.accepted:
-        reasons = "; ".join(objection.reason for objection in found.objections)
-        raise RunError(
-            f"{collection / 'pairs.jsonl'} is not trained on: {reasons}. 'strop pairs check {collection}' "
-            "shows the rows; [collect.gate] decides which pairs there are, [check] how many may be like that"
-        )
-
-
 def _copy_measures(known: Path, folders: Sequence[Path]) -> None:
     """Take over what another round measured of the very same policy: its benchmark and held-out folders."""
     when = known.name
     for source, folder in zip((known, known.with_name(f"held_out_{when}")), folders, strict=True):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
-
-
-def give_memory_back() -> None:
-    """Return what a training held to the system, before an engine starts beside it.
-
-    Trainers are full of reference cycles, and glibc keeps what it has freed.
-    """
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], list[Task]]:

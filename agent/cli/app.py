@@ -14,6 +14,7 @@ import sys
 import typer
 
 from strop.agent.cli import (
+    adapter,
     bench,
     calibrate,
     collect,
@@ -43,6 +44,7 @@ app.command()(deficiencies.deficiencies)
 app.command()(collect.collect)
 app.add_typer(pairs.app, name="pairs")
 app.add_typer(train.app, name="train")
+app.add_typer(adapter.app, name="adapter")
 app.command("round")(rounds.round_)
 app.command()(rounds.report)
 app.add_typer(models.app, name="models")

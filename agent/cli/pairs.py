@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strop.agent.cli.options import WorldsOption
+from strop.agent.cli.options import SeedOption, WorldsOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -198,3 +198,24 @@ def show(
     shown = gallery(collection, template, known, model=name, limit=limit)
     write_gallery(page, shown)
     typer.echo(f"{len(shown.trees)} trees, {shown.totals['nodes']:,} nodes in all: {page}")
+
+
+@app.command()
+def mix(
+    now: Annotated[Path, typer.Argument(metavar="PAIRS.jsonl|DIR", help="All of these are written.")],
+    earlier: Annotated[
+        list[Path], typer.Argument(metavar="EARLIER …", help="Of earlier rounds, the oldest first: sampled.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="Where to write the rows.")],
+    share: Annotated[
+        float, typer.Option("--share", help="Of all rows, how many are to be earlier ones.")
+    ] = 0.3,
+    seed: SeedOption = 0,
+) -> None:
+    """Pairs with a sample of earlier ones among them, as a round with [replay] trains on."""
+    from strop.training import replay
+
+    mixed = replay.mix(now, earlier, share, seed, out)
+    for reason, count in mixed.left_out.items():
+        typer.echo(f"{count} earlier pairs left out: {reason}", err=True)
+    typer.echo(f"{len(mixed.pairs)} earlier pairs among them ({mixed.wanted} wanted): {out}")

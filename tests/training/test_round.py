@@ -16,7 +16,8 @@ from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
 from strop.training.config import AcceptTable, CheckTable, RoundConfig, TasksTable
-from strop.training.round import Rounds, decide, refuse_unsound, split
+from strop.training.preferences import refuse_unsound
+from strop.training.round import Rounds, decide, split
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 

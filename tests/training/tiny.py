@@ -55,6 +55,31 @@ def tiny_checkpoint(directory: Path, architecture: str = "qwen2") -> Path:
     return directory
 
 
+def tiny_adapter(
+    checkpoint: Path,
+    directory: Path,
+    *,
+    rank: int = 4,
+    alpha: int = 8,
+    seed: int = 0,
+    layers: tuple[str, ...] = ("q_proj", "v_proj", "down_proj"),
+) -> Path:
+    """A random adapter that moves the logits, as training saves it; its base model is called ``tiny``."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from strop.training.adapter import save_adapter
+
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=list(layers), init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32), config)
+    save_adapter(model, directory, base=checkpoint, name="tiny", profile=None)
+    return directory
+
+
 def ids(random: Random, length: int) -> tuple[int, ...]:
     """Ordinary token ids: none of the special ones."""
     return tuple(random.randrange(4, VOCABULARY) for _ in range(length))

@@ -46,6 +46,12 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o", "--gamma", "1"], 2, "only of simpo"),
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o", "--objective", "simop"], 2, "'simop'"),
+        (["pairs", "mix", "missing.jsonl", "b.jsonl", "--out", "o.jsonl"], 1, "missing.jsonl"),
+        (["adapter", "soup", "a", "b", "--out", "o", "--weights", "half"], 2, "--weights"),
+        (["adapter", "soup", "a", "b", "--out", "o"], 1, "a is no adapter"),
+        (["adapter", "transfer", "a", "--to", "m", "--out", "o"], 1, "a is no adapter"),
+        (["adapter", "transfer", "--to", "m", "--out", "o", "--tuned", "t"], 2, "--from-base and --tuned"),
+        (["adapter", "merge", "a", "--model", "nowhere", "--out", "o"], 1, "nowhere"),
         (["serve", "--engine-arg", "nonsense"], 2, "--engine-arg"),
         (["serve", "--port", "99999"], 2, "65535"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,9 @@ async def test_a_round_trains_on_earlier_rounds_pairs_too(tmp_path: Path) -> Non
         config = plain.model_copy(update={"replay": ReplayTable(share=share)})
         with RunDirectory(run, resume=False) as directory:
             rounds = Rounds(config, directory, Console(quiet=True))
-            first = await rounds._train(
-                1, Accepted(None, "-"), collected(run, 1, tasks[:6]), "collected", tasks
-            )
-            second = await rounds._train(2, first, collected(run, 2, tasks[6:]), "collected again", tasks)
+            first = await rounds._train(1, Accepted(None, "-"), collected(run, 1, tasks[:6]), tasks)
+            taught = replace(first, key="collected again")
+            second = await rounds._train(2, taught, collected(run, 2, tasks[6:]), tasks)
         keys[share] = [first.key, second.key]
         trained = [read_json(run / f"rounds/{n}/train/adapter/train_summary.json") for n in (1, 2)]
         extra = {0.0: 0, 0.4: 4, 0.6: 6}[share]  # 9 are wanted of the last, and there are 6

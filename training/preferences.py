@@ -17,7 +17,7 @@ from strop.training.memory import give_memory_back
 async def train_on_pairs(config: RoundConfig, adapter: Path | None, pairs: Path, folder: Path) -> None:
     """Train on the rows of `pairs`, going on from `adapter`, and put the new adapter into `folder`.
 
-    Here, or in the processes of the configuration's launcher. Raises what `Order.carry_out` and `launch` raise.
+    Here, or in the processes of the configuration's launcher. Raises what `Order.carry_out` and `launch` do.
     """
     model, table = ModelStore().resolve(config.model), config.train_with
     order = Order(model.path, model.name, pairs, folder / "adapter", config.train, adapter, table.track)

@@ -129,3 +129,19 @@ def test_numbers_above_a_floor_exist_even_at_the_top_of_the_range() -> None:
 @given(st.lists(st.text("abc", min_size=1), min_size=1, max_size=5), st.integers())
 def test_a_spoken_list_holds_its_items_in_order(items: list[str], seed: int) -> None:
     assert re.split(r", and | and |, ", spoken_list(items, Random(seed))) == items
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("8.5", "an 8.5 kg"),
+        ("80", "an 80 kg"),
+        ("11", "an 11 kg"),
+        ("18.2", "an 18.2 kg"),
+        ("110", "a 110 kg"),
+        ("3", "a 3 kg"),
+    ],
+)
+def test_numbers_get_the_article_they_are_spoken_with(number: str, said: str) -> None:
+    [*pieces] = Phrasing.parse("Lift a {mass} kg box.").variants()
+    assert fill(pieces[0], {"mass": number}) == f"Lift {said} box."

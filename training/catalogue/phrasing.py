@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 from strop.tools.errors import DataError
 
 _GROUP = re.compile(r"\[([^\[\]]*)\]|<([^<>]*)>")
+_AN = re.compile(r"\b([Aa]) (?=8|1[18](?!\d))")
+"""An article before eight, eighty, eleven or eighteen."""
 _SLOT = re.compile(r"\{([a-z_.]+)(\*|\+|=[^{}]*)?\}")
 
 
@@ -107,11 +109,12 @@ def paths_of(pieces: tuple[Piece, ...]) -> set[str]:
 
 
 def fill(pieces: tuple[Piece, ...], said: Mapping[str, str]) -> str:
-    """The text, with every slot replaced by its words."""
-    return "".join(
+    """The text, with every slot replaced by its words, and "an" before numbers that want it."""
+    text = "".join(
         piece if isinstance(piece, str) else said[piece.path] if isinstance(piece, Slot) else ""
         for piece in pieces
     )
+    return _AN.sub(r"\1n ", text)
 
 
 def _pieces(text: str) -> list[Piece]:

@@ -93,7 +93,8 @@ class TasksTable(Table):
     categories: tuple[str, ...] = ()
     """Categories to synthesise; all of them where empty."""
     allow_copies: bool = False
-    """Whether to train on tasks that repeat something of BFCL; otherwise such tasks stop the run."""
+    """Whether to train on tasks that repeat something of a benchmark whose data are here; otherwise such
+    tasks stop the run."""
 
     @model_validator(mode="after")
     def _one_source(self) -> TasksTable:

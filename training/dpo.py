@@ -8,7 +8,7 @@ added to a cut-off answer, and the prompt of a pair is computed once (`strop.tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,13 +88,15 @@ def train_dpo(
     base_adapter: Path | None = None,
     model_name: str | None = None,
     on_log: OnLog | None = None,
+    screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `pairs` and put it at `out`, ready for peft and vLLM.
 
     Goes on from the adapter `base_adapter` where one is given; it is then the reference, too. A call that was
     killed goes on from its last checkpoint in ``OUT.part`` when it is made again, and one that had finished
     returns at once. `model_name` is recorded as the adapter's base model (default: the directory's name).
-    `on_log` is given every row of the log.
+    `on_log` is given every row of the log. `screening`, what the data were compared with, goes into the
+    summary.
 
     Raises DataError where no pair fits or the ids are another model's, ModelError where the model or adapter
     cannot be loaded, UsageError where `out` holds something else, RunError where disk, memory or the loss
@@ -107,7 +109,7 @@ def train_dpo(
             from strop.training import trainers
 
             base = Base(model_path, model_name or model_path.name, base_adapter)
-            trainers.train(job, base, pairs, config, pair_trainer, on_log)
+            trainers.train(job, base, pairs, config, pair_trainer, on_log, screening or {})
         return job.summary()
 
 

@@ -36,8 +36,9 @@ from strop.refine.selection import grew
 from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
+from strop.tools.corpus import data_here
 from strop.tools.errors import RunError
-from strop.tools.files import file_digest, write_json, write_jsonl
+from strop.tools.files import file_digest, read_json, write_json, write_jsonl
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.config import AcceptTable, RoundConfig
@@ -58,6 +59,9 @@ NOTHING_TO_LEARN: Mapping[str, Any] = {
 }
 """The row of ``decision.json`` where a round ends for want of pairs."""
 
+
+SCREENING = "screening.json"
+"""In the run's directory: which benchmarks the tasks were compared with."""
 
 SELECTION_STOPPED: Mapping[str, Any] = {
     "accepted": False,
@@ -94,8 +98,9 @@ class Rounds:
         self._run.begin(config.model_dump(mode="json"))
         # What is wrong with the benchmark or the tasks is told before anything slow begins.
         suite = load_suite(config.bench.categories, limit=config.bench.limit)
-        train_on, held_out = self._tasks()
+        train_on, held_out = self.tasks()
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
+        self.screen([*train_on, *held_out])
         policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
         try:
             await self._serve(policy)
@@ -141,7 +146,7 @@ class Rounds:
             loaded = await self._bench.policy(policy.adapter)
             write_json(self._run.path / "serve.json", await greet(loaded))
 
-    def _tasks(self) -> tuple[list[Task], list[Task]]:
+    def tasks(self) -> tuple[list[Task], list[Task]]:
         """Tasks to train on and tasks held out, written once and read back ever after."""
         settings, seed = self._config.tasks, self._config.seed
         folder = self._run.path / "tasks"
@@ -152,12 +157,23 @@ class Rounds:
         if self._todo("tasks", key, "tasks to train on, and held-out ones"):
             with self._run.stage("tasks", key, folder):
                 tasks = self._source_tasks()
-                if not settings.allow_copies:
-                    refuse_copies(tasks, "tasks.allow_copies = true")
                 train_on, held_out = split(tasks, settings.held_out, seed)
                 write_jsonl(folder / "train.jsonl", tasks_to_rows(train_on))
                 write_jsonl(folder / "held_out.jsonl", tasks_to_rows(held_out))
         return read_tasks(folder / "train.jsonl")[0], read_tasks(folder / "held_out.jsonl")[0]
+
+    def screen(self, tasks: Sequence[Task]) -> None:
+        """Compare tasks with every benchmark whose data are here; anew where others are than before.
+
+        Raises UsageError where one repeats a benchmark, unless the configuration allows it.
+        """
+        allowed = self._config.tasks.allow_copies
+        key = stage_key("screen", [digest(tasks), data_here(), allowed])
+        if self._todo("screen", key, "tasks compared with benchmarks"):
+            with self._run.stage("screen", key):
+                screening = refuse_copies(tasks, allowed=allowed, lifted_by="tasks.allow_copies = true")
+                write_json(self._run.path / SCREENING, screening)
+                self._run.event("screened", "screen", **screening)
 
     def _source_tasks(self) -> list[Task]:
         settings = self._config.tasks
@@ -249,6 +265,7 @@ class Rounds:
                     settings,
                     base_adapter=policy.adapter,
                     model_name=model.name,
+                    screening=read_json(self._run.path / SCREENING),
                 )
                 give_memory_back()
         return Accepted(folder / "adapter", key)

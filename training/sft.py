@@ -6,7 +6,7 @@ micro-batch compute the prompt once (`strop.training.shared_prefix`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ def train_sft(
     base_adapter: Path | None = None,
     model_name: str | None = None,
     on_log: OnLog | None = None,
+    screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`."""
     config = config or SftConfig()
@@ -45,7 +46,7 @@ def train_sft(
             from strop.training import trainers
 
             base = Base(model_path, model_name or model_path.name, base_adapter)
-            trainers.train(job, base, rows, config, demonstration_trainer, on_log)
+            trainers.train(job, base, rows, config, demonstration_trainer, on_log, screening or {})
         return job.summary()
 
 

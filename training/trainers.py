@@ -347,6 +347,7 @@ def train(
     config: AnyRecipe,
     build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
     on_log: OnLog | None,
+    screening: Mapping[str, Any],
 ) -> None:
     """Load the base, train on those rows that fit, and publish the adapter as the job's.
 
@@ -366,4 +367,4 @@ def train(
     with clear_failures(job.work):
         shutil.rmtree(final, ignore_errors=True)
         save_adapter(trainer.model, final, base=base.path, name=base.name, profile=base.adapter)
-    job.publish(final, replace(result, reference_seconds=prepared))
+    job.publish(final, replace(result, reference_seconds=prepared, screening=screening))

@@ -10,6 +10,8 @@ import typer
 from strop.agent.cli.options import DEFAULT_MODEL, AdapterOption, ModelArgument, SeedOption
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from strop.tools.files import BadRow
     from strop.training.recipe import TrainSummary
 
@@ -34,7 +36,7 @@ DtypeOption: TypeAlias = Annotated[
     ),
 ]
 CopiesOption: TypeAlias = Annotated[
-    bool, typer.Option("--allow-copies", help="Also train on tasks that repeat something of BFCL.")
+    bool, typer.Option("--allow-copies", help="Also train on what repeats something of a benchmark.")
 ]
 OWN = "the objective's"
 """Default of what the objective decides."""
@@ -63,16 +65,28 @@ def sft(
     from strop.agent.chat import ChatTemplate
     from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies
-    from strop.training.datasets import read_sft, tasks_among
+    from strop.training.datasets import read_sft
     from strop.training.sft import SftConfig, train_sft
+    from strop.training.transcripts import demonstrated
 
-    if not allow_copies:
-        refuse_copies(tasks_among(data), "--allow-copies")
     resolved = ModelStore().resolve(model)
+    screening = refuse_copies(
+        demonstrated(data, resolved.path), allowed=allow_copies, lifted_by="--allow-copies"
+    )
+    _say_compared(screening)
     rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
     _warn(data, bad)
     config = SftConfig(**_recipe(learning_rate, epochs, batch_size, max_length, rank, dtype, seed))
-    _report(train_sft(resolved.path, rows, out, config, base_adapter=adapter, model_name=resolved.name))
+    summary = train_sft(
+        resolved.path,
+        rows,
+        out,
+        config,
+        base_adapter=adapter,
+        model_name=resolved.name,
+        screening=screening,
+    )
+    _report(summary)
 
 
 @app.command()
@@ -110,11 +124,14 @@ def dpo(
     ] = None,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    allow_copies: CopiesOption = False,
 ) -> None:
     """Preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
     from strop.agent.models import ModelStore
+    from strop.training.copies import refuse_copies
     from strop.training.datasets import read_pairs
     from strop.training.dpo import DpoConfig, train_dpo
+    from strop.training.transcripts import preferred
 
     config = DpoConfig(
         objective=objective,
@@ -124,7 +141,20 @@ def dpo(
     pairs, bad = read_pairs(data)
     _warn(data, bad)
     resolved = ModelStore().resolve(model)
-    _report(train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=resolved.name))
+    screening = refuse_copies(
+        preferred(data, resolved.path), allowed=allow_copies, lifted_by="--allow-copies"
+    )
+    _say_compared(screening)
+    summary = train_dpo(
+        resolved.path,
+        pairs,
+        out,
+        config,
+        base_adapter=adapter,
+        model_name=resolved.name,
+        screening=screening,
+    )
+    _report(summary)
 
 
 def _recipe(
@@ -156,6 +186,13 @@ def _given(**settings: Any) -> dict[str, Any]:
 def _warn(path: Path, bad: list[BadRow]) -> None:
     for row in bad:
         typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
+
+
+def _say_compared(screening: Mapping[str, Any]) -> None:
+    """Which benchmarks the data were compared with, in a line; the reasons are in the summary."""
+    names = ", ".join(screening["compared"]) or "no benchmark"
+    others = ", ".join(screening["not_compared"])
+    typer.echo(f"compared with {names}" + (f"; not with {others}" if others else ""), err=True)
 
 
 def _report(summary: TrainSummary) -> None:

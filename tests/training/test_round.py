@@ -127,7 +127,7 @@ def test_a_rounds_tasks_may_be_of_another_layout(tmp_path: Path) -> None:
     )
     config = RoundConfig(tasks=TasksTable(file=file, held_out=8, allow_copies=True))
     with RunDirectory(tmp_path / "run", resume=False) as run:
-        train_on, held_out = Rounds(config, run, Console())._tasks()
+        train_on, held_out = Rounds(config, run, Console()).tasks()
     assert sorted(task.id for task in (*train_on, *held_out)) == [str(number) for number in range(9)]
     assert all(task.gold == Gold((ToolCall("find", {"where": "Bern"}),)) for task in train_on)
     (skipped,) = (

@@ -88,6 +88,9 @@ def _schema(kind: str) -> dict[str, Any]:
 
 
 _CLONE = Clone("apibank", Categories("API-Bank", CATEGORIES), GET, _files, _cases)
+load_category = _CLONE.load_category
+COMPARED = CATEGORIES
+"""What training data are compared with."""
 
 
 def load_suite(

@@ -4,10 +4,14 @@ Compared are three texts of every task: what is asked (all that users say), the 
 answer (the canonical gold calls). A text is
 
 - an **exact** copy where it is the same but for case, punctuation and white space;
-- a **near** copy where at least `NEAR` of the word triples of both are common to both (Jaccard);
+- a **near** copy where at least `NEAR` of the word triples of both are common to both (Jaccard), of
+  `SHORTEST_NEAR` words or more;
 - an **n-gram** copy where `NGRAM` words in a row are in both, as in the contamination study of GPT-3 (Brown
-  et al.
-  2020, appendix C). Only for what is asked: schemas and answers share long runs by their nature.
+  et al. 2020, appendix C). Only for what is asked: schemas and answers share long runs by their nature.
+
+What is asked in several messages, or in one that holds a whole dialogue (`USER_TURN`), is compared as a whole
+and turn by turn, so that a question is found in a conversation of any layout. Turns and word runs that more
+than `COMMON` of a benchmark's cases share are its form, not its questions.
 
 Candidates for near copies come from MinHash (Broder 1997) and locality-sensitive hashing, and are then
 compared exactly, so that nothing is reported that is not there; what may be missed is measured in the
@@ -18,10 +22,12 @@ little to be copies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
 from strop.tools.canonical import canonical, canonical_value
 from strop.tools.errors import UsageError
@@ -34,11 +40,22 @@ NGRAM = 13
 """Words in a row."""
 SHORTEST = 6
 """Words."""
+SHORTEST_NEAR = 10
+"""Words of a near copy: of six, "the capital of Peru" and "the capital of Chad" would have most in common."""
+COMMON = 10
+"""Cases of one benchmark."""
 PERMUTATIONS = 128
 """Of a MinHash signature."""
 
+USER_TURN = re.compile(
+    r"<user>(?P<tagged>.*?)</user>|^user:(?P<named>.*?)(?=^(?:user|system|assistant):|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+"""What a user says in a dialogue written as one text, as API-Bank and ACEBench write them."""
+
 _WORD = re.compile(r"\w+")
-Shingles = frozenset[tuple[str, ...]]
+Words: TypeAlias = tuple[str, ...]
+Shingles: TypeAlias = frozenset[Words]
 
 
 class Copy(StrEnum):
@@ -64,8 +81,8 @@ class Hit:
     what: str
     """``question``, ``tool`` or ``answer``."""
     copy: Copy
-    similarity: float
-    """Jaccard similarity of word triples, in [0, 1]."""
+    similarity: float | None
+    """Jaccard similarity of word triples, in [0, 1]; None for an n-gram, which says nothing of the rest."""
     text: str
     """The text of the task to train on, shortened."""
 
@@ -76,12 +93,28 @@ class Hit:
 @dataclass(frozen=True, slots=True)
 class _Text:
     what: str
-    words: tuple[str, ...]
+    words: Words
     shown: str
+    part: bool = False
+    """Whether it is one turn of several."""
+
+    @property
+    def key(self) -> tuple[str, Words]:
+        return self.what, self.words
 
     @property
     def shingles(self) -> Shingles:
         return frozenset(zip(self.words, self.words[1:], self.words[2:], strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What a text is a copy of."""
+
+    suite: str
+    case: str
+    copy: Copy
+    similarity: float | None
 
 
 class Index:
@@ -92,52 +125,58 @@ class Index:
             from datasketch import MinHashLSH
         except ModuleNotFoundError as error:
             raise UsageError(f"looking for near copies needs strop[data]: {error}") from None
-        self._exact: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
-        self._runs: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._having: defaultdict[tuple[str, Words], dict[str, str]] = defaultdict(dict)
+        """Of a text, by benchmark, the first case that has it."""
+        self._runs: defaultdict[Words, dict[str, str]] = defaultdict(dict)
         # Tuned for few misses: what it offers too many is sorted out by the exact comparison.
         self._near = {
             what: MinHashLSH(threshold=0.8 * least, num_perm=PERMUTATIONS, weights=(0.1, 0.9))
             for what, least in NEAR.items()
         }
-        self._shingles: dict[tuple[str, tuple[str, ...]], Shingles] = {}
+        self._shingles: dict[tuple[str, Words], Shingles] = {}
 
     def add(self, suite: str, tasks: Iterable[Task]) -> None:
-        """Add a benchmark's tasks."""
-        for task in tasks:
-            for text in _texts(task):
-                key = text.what, text.words
-                if key in self._exact:
-                    continue
-                self._exact[key] = suite, task.id
-                self._shingles[key] = text.shingles
-                self._near[text.what].insert(key, _signature(text.shingles), check_duplication=False)
+        """Add all of a benchmark's tasks at once: what many of them share is found by counting."""
+        texts = [(task.id, text) for task in tasks for text in _texts(task)]
+        form = _form(texts)
+        for case, text in texts:
+            if text.part and text.words in form:
+                continue
+            if text.key not in self._shingles:
+                shingles = self._shingles[text.key] = text.shingles
+                self._near[text.what].insert(text.key, _signature(shingles), check_duplication=False)
+            if suite not in self._having[text.key]:
+                self._having[text.key][suite] = case
                 for run in _runs(text):
-                    self._runs.setdefault(run, (suite, task.id))
+                    if run not in form:
+                        self._runs[run].setdefault(suite, case)
 
     def hits(self, tasks: Iterable[Task]) -> Iterator[Hit]:
-        """What of these tasks is in the benchmarks: of each text the most alike."""
+        """What of these tasks is in the benchmarks: of each text the most alike of each benchmark."""
+        known: dict[tuple[str, Words], list[_Match]] = {}
         for task in tasks:
             for text in _texts(task):
-                hit = self._hit(task, text)
-                if hit is not None:
-                    yield hit
+                if text.key not in known:
+                    known[text.key] = self._matches(text)
+                for one in known[text.key]:
+                    yield Hit(task.id, one.suite, one.case, text.what, one.copy, one.similarity, text.shown)
 
-    def _hit(self, task: Task, text: _Text) -> Hit | None:
-        where = self._exact.get((text.what, text.words))
-        if where is not None:
-            return Hit(task.id, *where, text.what, Copy.EXACT, 1.0, text.shown)
+    def _matches(self, text: _Text) -> list[_Match]:
+        exact = self._having.get(text.key, {})
+        found = {suite: _Match(suite, case, Copy.EXACT, 1.0) for suite, case in exact.items()}
         shingles = text.shingles
-        best, similarity = None, 0.0
-        for key in self._near[text.what].query(_signature(shingles)):
-            alike = jaccard(shingles, self._shingles[key])
-            if alike > similarity:
-                best, similarity = key, alike
-        if best is not None and similarity >= NEAR[text.what]:
-            return Hit(task.id, *self._exact[best], text.what, Copy.NEAR, similarity, text.shown)
+        near = [
+            (jaccard(shingles, self._shingles[key]), key)
+            for key in self._near[text.what].query(_signature(shingles))
+        ]
+        for similarity, key in sorted(near, reverse=True):
+            if similarity >= NEAR[text.what] and len(text.words) >= SHORTEST_NEAR:
+                for suite, case in self._having[key].items():
+                    found.setdefault(suite, _Match(suite, case, Copy.NEAR, similarity))
         for run in _runs(text):
-            if run in self._runs:
-                return Hit(task.id, *self._runs[run], text.what, Copy.NGRAM, similarity, text.shown)
-        return None
+            for suite, case in self._runs.get(run, {}).items():
+                found.setdefault(suite, _Match(suite, case, Copy.NGRAM, None))
+        return list(found.values())
 
 
 def jaccard(ours: Shingles, theirs: Shingles) -> float:
@@ -147,16 +186,36 @@ def jaccard(ours: Shingles, theirs: Shingles) -> float:
 
 
 def _texts(task: Task) -> Iterator[_Text]:
-    asked = " ".join(
-        str(message.get("content") or "") for message in task.messages if message["role"] == "user"
-    )
-    texts = [("question", asked), *(("tool", _schema_text(tool)) for tool in task.tools)]
+    """What of a task is compared, each text once."""
+    said = [_content(message) for message in task.messages if message["role"] == "user"]
+    turns = [turn for text in said for turn in _turns(text)]
+    texts = [
+        ("question", " ".join(said), False),
+        *(("tool", _schema_text(tool), False) for tool in task.tools),
+    ]
     if task.gold is not None and task.gold.calls:
-        texts.append(("answer", canonical(task.gold.calls)))
-    for what, shown in texts:
+        texts.append(("answer", canonical(task.gold.calls), False))
+    if len(turns) > 1:
+        texts += (("question", turn, True) for turn in turns)
+    found: dict[tuple[str, Words], _Text] = {}
+    for what, shown, part in texts:
         words = tuple(word.lower() for word in _WORD.findall(shown))
         if len(words) >= SHORTEST:
-            yield _Text(what, words, shown if len(shown) <= 200 else f"{shown[:200]}…")
+            text = _Text(what, words, shown if len(shown) <= 200 else f"{shown[:200]}…", part)
+            found.setdefault(text.key, text)
+    yield from found.values()
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    """A message's text, of all its parts."""
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else " ".join(part["text"] for part in content)
+
+
+def _turns(text: str) -> list[str]:
+    """What the user says in a dialogue that is one text; of any other text itself."""
+    turns = [match["tagged"] or match["named"] or "" for match in USER_TURN.finditer(text)]
+    return turns or [text]
 
 
 def _schema_text(tool: ToolSpec) -> str:
@@ -164,14 +223,30 @@ def _schema_text(tool: ToolSpec) -> str:
     return f"{tool.name} {tool.description} {canonical_value(tool.properties)}"
 
 
-def _runs(text: _Text) -> Iterator[tuple[str, ...]]:
+def _runs(text: _Text) -> Iterator[Words]:
     if text.what == "question":
         yield from zip(*(text.words[start:] for start in range(NGRAM)), strict=False)
 
 
-def _signature(shingles: Sequence[Any] | Shingles) -> Any:
+def _form(texts: Iterable[tuple[str, _Text]]) -> frozenset[Words]:
+    """Turns and runs of words that more than `COMMON` cases of a benchmark have."""
+    cases: defaultdict[Words, set[str]] = defaultdict(set)
+    for case, text in texts:
+        for words in (*_runs(text), *([text.words] if text.part else ())):
+            if len(cases[words]) <= COMMON:
+                cases[words].add(case)
+    return frozenset(words for words, having in cases.items() if len(having) > COMMON)
+
+
+@cache
+def _blank() -> Any:
+    """Of nothing. Drawing its permutations takes as long as making a signature with them."""
     from datasketch import MinHash
 
-    signature = MinHash(num_perm=PERMUTATIONS)
+    return MinHash(num_perm=PERMUTATIONS)
+
+
+def _signature(shingles: Shingles) -> Any:
+    signature = _blank().copy()
     signature.update_batch([" ".join(shingle).encode() for shingle in shingles])
     return signature

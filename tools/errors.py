@@ -4,6 +4,7 @@
     ├── UsageError                the request itself is wrong (exit code 2, HTTP 400)
     │   └── TooLongError          the prompt does not fit the model's context
     ├── DataError                 a file or row cannot be read; names the file and the line
+    │   └── MissingDataError      a benchmark's file, or a package it needs, is not on this machine
     ├── ModelError                a model or adapter is unknown, broken or tampered with
     │   └── HashMismatchError     the bytes are not the pinned ones; carries both hashes
     ├── EngineError               an engine could not start or answer
@@ -42,6 +43,10 @@ class DataError(StropError):
         """File that was read, if any."""
         self.line = line
         """Line within it, counted from 1, if it has lines."""
+
+
+class MissingDataError(DataError):
+    """Part of a benchmark that nobody has brought to this machine; what there is of it is whole."""
 
 
 class ModelError(StropError):

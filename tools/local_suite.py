@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strop.tools.errors import DataError, UsageError
+from strop.tools.errors import DataError, MissingDataError, UsageError
 from strop.tools.files import read_jsonl
 from strop.tools.suite import AnyCase, Overalls, Suite, no_overall
 
@@ -61,20 +62,49 @@ class Clone:
         malformed.
         """
         names = self.categories.resolve(wanted)
-        if data is None:
-            raise UsageError(f"the data of {self.categories.title} are not part of Strop: {self.get}")
+        directory = self.directory(data)
         cases: list[AnyCase] = []
         sizes: dict[str, int] = {}
         for name in names:
-            for path in self.files(data, name):
-                if not path.is_file():
-                    raise DataError(f"no such {self.categories.title} file: {self.get}", path=path)
-            found = list(self.read(data, name))
+            found = self.load_category(name, directory)
             sizes[name] = len(found)
             cases += found[:limit]
-        every = [path for name in self.categories.names for path in self.files(data, name)]
+        every = [path for name in self.categories.names for path in self.files(directory, name)]
         version = f"{self.categories.title} {digest_of(every)}"
         return Suite(self.name, version, tuple(cases), sizes, self.overalls)
+
+    def load_category(self, category: str, data: Path | None = None) -> Sequence[AnyCase]:
+        """All cases of one category, in their file's order.
+
+        Raises UsageError where there is no `data`, MissingDataError for a missing file, DataError for a
+        malformed one.
+        """
+        directory = self.directory(data)
+        for path in self.files(directory, category):
+            if not path.is_file():
+                raise MissingDataError(f"no such {self.categories.title} file: {self.get}", path=path)
+        return list(self.read(directory, category))
+
+    def directory(self, data: Path | None) -> Path:
+        """`data`, or what the suite's variable names. Raises UsageError where it names nothing."""
+        directory = data or named_data(self.name)
+        if directory is None:
+            raise UsageError(
+                f"the data of {self.categories.title} are not part of Strop: {self.get}, "
+                f"or name it in {data_variable(self.name)}"
+            )
+        return directory
+
+
+def data_variable(suite: str) -> str:
+    """The environment variable that names the directory of a suite's data: ``STROP_ACEBENCH_DATA``."""
+    return f"STROP_{suite.upper()}_DATA"
+
+
+def named_data(suite: str) -> Path | None:
+    """The directory that `data_variable` names, if it names one."""
+    named = os.environ.get(data_variable(suite))
+    return Path(named) if named else None
 
 
 def digest_of(paths: Iterable[Path]) -> str:
@@ -89,7 +119,7 @@ def digest_of(paths: Iterable[Path]) -> str:
 def rows_of(path: Path, *wanted: str, title: str, get: str) -> list[dict[str, Any]]:
     """Rows of a JSON-lines file, each with the fields `wanted`. Raises DataError naming the row."""
     if not path.is_file():
-        raise DataError(f"no such {title} file: {get}", path=path)
+        raise MissingDataError(f"no such {title} file: {get}", path=path)
     rows, bad = read_jsonl(path)
     if bad:
         raise DataError(bad[0].reason, path=path, line=bad[0].line)

@@ -110,6 +110,9 @@ def _typed(value: Any, kind: str | None) -> Any:
 
 
 _CLONE = Clone("sealtools", Categories("Seal-Tools", CATEGORIES), GET, _files, _cases)
+load_category = _CLONE.load_category
+COMPARED = CATEGORIES
+"""What training data are compared with."""
 
 
 def load_suite(

@@ -99,6 +99,9 @@ def _call(step: Mapping[str, Any]) -> ToolCall:
 
 
 _CLONE = Clone("toolalpaca", Categories("ToolAlpaca", CATEGORIES), GET, _files, _cases)
+load_category = _CLONE.load_category
+COMPARED = CATEGORIES
+"""What training data are compared with."""
 
 
 def load_suite(

@@ -102,7 +102,8 @@ class TasksTable(Table):
     categories: tuple[str, ...] = ()
     """Categories to synthesise (`strop.training.synth.ALL_CATEGORIES`); `CATEGORIES` where empty."""
     allow_copies: bool = False
-    """Whether to train on tasks that repeat something of BFCL; otherwise such tasks stop the run."""
+    """Whether to train on tasks that repeat something of a benchmark whose data are here; otherwise such
+    tasks stop the run."""
 
     @model_validator(mode="after")
     def _one_source(self) -> TasksTable:
@@ -211,6 +212,9 @@ class AcceptTable(Table):
     max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Most held-out tasks that may turn from right to wrong, as a share (MUSCLE, arXiv 2407.09435, argues
     for bounding them)."""
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """How likely, at most, chance alone may have brought such a gain (McNemar's exact test, one-sided); 1:
+    any gain will do."""
 
 
 class RoundConfig(Table):

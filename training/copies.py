@@ -1,54 +1,64 @@
-"""Training does not start on tasks that repeat a benchmark."""
+"""Training does not start on tasks that repeat a benchmark, and writes down which ones it looked at."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from strop.tools.bfcl.files import find_data
-from strop.tools.bfcl.suite import load_suite
-from strop.tools.contamination import Hit, Index
-from strop.tools.errors import DataError, UsageError
+from strop.tools.corpus import data_here, read_corpus, why_absent
+from strop.tools.errors import UsageError
+from strop.tools.screening import Screening, Yardsticks
+from strop.tools.suites import SUITES
 from strop.tools.task import Task
 
 SHOWN = 3
 """Copies an error names."""
+UNABLE = "comparing needs strop[data]"
+"""Why no benchmark was compared with."""
 
 
-def refuse_copies(tasks: Sequence[Task], allow: str) -> None:
-    """Raises UsageError where a task repeats what BFCL asks, its answers or its tools; `allow` is what
-    lifts it.
+def yardsticks_here() -> Yardsticks:
+    """Every benchmark whose data are here (`strop.tools.corpus.data_here`), and why the others are not.
 
-    Where BFCL's data are not installed there is nothing to compare with.
+    Takes seconds. Raises DataError where a variable names a place without such data, UsageError where what
+    comparing needs is not installed (``strop[data]``).
     """
-    hits = copies_of_bfcl(tasks)
-    if hits:
-        found = len({hit.task for hit in hits})
-        kinds = ", ".join(f"{count} {what}s" for what, count in Counter(hit.what for hit in hits).items())
-        named = "; ".join(
-            f"{hit.task}: {hit.what}, {hit.copy} of {hit.suite} {hit.case}" for hit in hits[:SHOWN]
-        )
-        raise UsageError(
-            f"{found} of {len(tasks)} tasks repeat something of a benchmark ({kinds}): {named}. "
-            f"'strop data check FILE --against bfcl' lists them; {allow} trains on them all the same"
-        )
-
-
-def copies_of_bfcl(tasks: Sequence[Task]) -> list[Hit]:
-    """What of these tasks is in BFCL's single-turn categories."""
-    try:
-        directory = find_data()
-    except DataError:
-        return []
-    return list(_index(directory).hits(tasks))
+    return _yardsticks(tuple(data_here().items()))
 
 
 @cache
-def _index(directory: Path) -> Index:
-    """Of the data in a directory; made once, it takes seconds."""
-    index = Index()
-    suite = load_suite(["single_turn"], data=directory)
-    index.add(suite.name, [case.task for case in suite.cases])
-    return index
+def _yardsticks(here: tuple[tuple[str, Path | None], ...]) -> Yardsticks:
+    corpora = [read_corpus(name, data) for name, data in here]
+    absent = [name for name in SUITES if name not in dict(here)]
+    return Yardsticks.of(corpora, {name: why_absent(name) for name in absent})
+
+
+def refuse_copies(tasks: Sequence[Task], *, allowed: bool, lifted_by: str) -> Mapping[str, Any]:
+    """Raises UsageError where a task repeats a benchmark's question, tool or answer, unless that is
+    `allowed`; `lifted_by` is what allows it. Raises what `yardsticks_here` does, too, but for what is not
+    installed where copies are allowed.
+
+    Returns what was compared with what, as plain JSON, for the run's own record.
+    """
+    unable = allowed and find_spec("datasketch") is None
+    yardsticks = Yardsticks.of([], dict.fromkeys(SUITES, UNABLE)) if unable else yardsticks_here()
+    screening = yardsticks.screen(tasks)
+    if screening.hits and not allowed:
+        raise UsageError(_refusal(screening, lifted_by))
+    return {**screening.to_json(), "allowed": allowed}
+
+
+def _refusal(screening: Screening, lifted_by: str) -> str:
+    counts = Counter(hit.what for hit in screening.hits)
+    kinds = ", ".join(f"{count} {what}s" for what, count in counts.items())
+    named = "; ".join(
+        f"{hit.task}: {hit.what}, {hit.copy} of {hit.suite} {hit.case}" for hit in screening.hits[:SHOWN]
+    )
+    return (
+        f"{screening.repeating} of {screening.tasks} tasks repeat something of a benchmark ({kinds}): {named}"
+        f". 'strop data check FILE' lists them; {lifted_by} trains on them all the same"
+    )

@@ -127,7 +127,7 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
     are of another layout (`strop.training.layouts`), which is detected. Raises DataError where the file
     cannot be read or holds no demonstration at all.
     """
-    found, bad = _tasks_and_ids(path)
+    found, bad = tasks_and_ids(path)
     demonstrations: list[SftRow] = []
     for line, one in found:
         try:
@@ -139,12 +139,7 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
     return demonstrations, sorted(bad, key=lambda one: one.line)
 
 
-def tasks_among(path: Path) -> list[Task]:
-    """The tasks of a file of demonstrations; rows that are none are left to `read_sft` to name."""
-    return [one for _, one in _tasks_and_ids(path)[0] if isinstance(one, Task)]
-
-
-def _tasks_and_ids(path: Path) -> tuple[list[tuple[int, Task | SftRow]], list[BadRow]]:
+def tasks_and_ids(path: Path) -> tuple[list[tuple[int, Task | SftRow]], list[BadRow]]:
     """Each row's line and what it is. Files of tasks and ids are told by any one row that looks like it."""
     rows, bad = read_jsonl(path) if path.suffix not in (".json", ".parquet") else ([], [])
     if not any("prompt_ids" in row or "calls" in row for _, row in rows):

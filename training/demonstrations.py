@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -16,7 +17,7 @@ from strop.refine.check import STOP_TEXT
 from strop.refine.store import CollectionDir
 from strop.tools.task import Task
 from strop.training.config import RoundConfig, WarmupTable
-from strop.training.copies import copies_of_bfcl, refuse_copies
+from strop.training.copies import refuse_copies, yardsticks_here
 from strop.training.corpus import CorpusConfig, Stop, corpus
 from strop.training.families import families
 from strop.training.layouts import read_layout
@@ -31,31 +32,39 @@ def warm_up(
     """Train the warm-up's adapter at `out`. Raises what reading its tasks and `train_warmup` raise."""
     asked = {_asked(task) for task in held_out}
     tasks = [task for task in _gold_tasks(config, table, console) if _asked(task) not in asked]
+    screening = refuse_copies(tasks, allowed=config.tasks.allow_copies, lifted_by="tasks.allow_copies = true")
     model = ModelStore().resolve(config.model)
     template = ChatTemplate.load(model.path, call_format=model.call_format)
-    train_warmup(model.path, tasks, template, out, table.stages, table.train, model_name=model.name)
+    train_warmup(
+        model.path,
+        tasks,
+        template,
+        out,
+        table.stages,
+        table.train,
+        model_name=model.name,
+        screening=screening,
+    )
 
 
 def _gold_tasks(config: RoundConfig, table: WarmupTable, console: Console) -> list[Task]:
     """Those of the file, which must not repeat a benchmark, and synthesised ones, of which those that do are
     left out: thousands of made-up requests come near some question that is everybody's."""
     made = families(table.families, config.seed)
-    copies = {hit.task for hit in copies_of_bfcl(made)}
+    allowed = config.tasks.allow_copies
+    copies = set() if allowed else {hit.task for hit in yardsticks_here().screen(made).hits}
     if copies:
         console.print(f"left out {len(copies)} synthesised tasks that come near a benchmark's")
-    return [*_file_tasks(config, table, console), *(task for task in made if task.id not in copies)]
+    return [*_file_tasks(table, console), *(task for task in made if task.id not in copies)]
 
 
-def _file_tasks(config: RoundConfig, table: WarmupTable, console: Console) -> list[Task]:
+def _file_tasks(table: WarmupTable, console: Console) -> list[Task]:
     if table.file is None:
         return []
     loaded = read_layout(table.file)
     for row in loaded.bad:
         console.print(f"{table.file}:{row.line}: skipped: {row.reason}", style="yellow")
-    tasks = [task for _, task in loaded.tasks if task.gold and (task.gold.calls or task.gold.response)]
-    if not config.tasks.allow_copies:
-        refuse_copies(tasks, "tasks.allow_copies = true")
-    return tasks
+    return [task for _, task in loaded.tasks if task.gold and (task.gold.calls or task.gold.response)]
 
 
 def _asked(task: Task) -> str:
@@ -80,12 +89,14 @@ def learn_from_samples(
     train: SftConfig,
     *,
     stop_token: bool = True,
+    screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary | None:
     """Train on what the samples of `collection` teach, going on from the student's adapter; put it at `out`.
 
     With `stop_token` checks of right drafts are answered by a token, where one can be taught; it is noted
-    beside the adapter. None where the samples teach nothing. Raises UsageError where the tasks are not those
-    that were sampled, and what `strop.training.sft.train_sft` raises.
+    beside the adapter. `screening`, what the tasks were compared with, goes into the summary. None where the
+    samples teach nothing. Raises UsageError where the tasks are not those that were sampled, and what
+    `strop.training.sft.train_sft` raises.
     """
     model, adapter = ModelStore().resolve(student.model), student.adapter
     profile = model.profile if adapter is None else read_profile(adapter).over(model.profile)
@@ -96,7 +107,14 @@ def learn_from_samples(
         return None
     taught = Profile(stop_token_id=stop.token_id) if rows.drafts else None
     return train_sft(
-        model.path, learned, out, train, base_adapter=adapter, model_name=model.name, teaches=taught
+        model.path,
+        learned,
+        out,
+        train,
+        base_adapter=adapter,
+        model_name=model.name,
+        teaches=taught,
+        screening=screening,
     )
 
 

@@ -8,7 +8,7 @@ added to a cut-off answer, and the prompt of a pair is computed once (`strop.tra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,7 @@ def train_dpo(
     model_name: str | None = None,
     on_log: OnLog | None = None,
     track: Collection[str] = (),
+    screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `pairs` and put it at `out`, ready for peft and vLLM.
 
@@ -97,6 +98,7 @@ def train_dpo(
     killed goes on from its last checkpoint in ``OUT.part`` when it is made again, and one that had finished
     returns at once. `model_name` is recorded as the adapter's base model (default: the directory's name).
     `on_log` is given every row of the log, trackers `track` (`strop.training.trackers`) what they ask for.
+    `screening`, what the data were compared with, goes into the summary.
 
     Where a launcher has started several processes, all make this call, and train together
     (`strop.training.ranks`).
@@ -113,7 +115,7 @@ def train_dpo(
             from strop.training import trainers
 
             base = Base(model_path, model_name or model_path.name, base_adapter)
-            trainers.train(job, base, pairs, config, pair_trainer, on_log, track)
+            trainers.train(job, base, pairs, config, pair_trainer, on_log, track, screening or {})
         return job.summary()
 
 

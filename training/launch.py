@@ -12,9 +12,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,6 +45,8 @@ class Order:
     """Adapter that training goes on from."""
     track: tuple[str, ...] = ()
     """Trackers, by name."""
+    screening: Mapping[str, Any] = field(default_factory=dict)
+    """What the data were compared with, as the summary has it."""
 
     def carry_out(self) -> None:
         """Train, in this process. Raises RunError for a bad row, and what `train_dpo` does."""
@@ -59,6 +61,7 @@ class Order:
             base_adapter=self.base_adapter,
             model_name=self.model_name,
             track=self.track,
+            screening=self.screening,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -66,15 +69,22 @@ class Order:
         paths = {name: str(getattr(self, name).absolute()) for name in ("model_path", "pairs", "out")}
         base = None if self.base_adapter is None else str(self.base_adapter.absolute())
         rest = {"model_name": self.model_name, "config": asdict(self.config), "track": list(self.track)}
-        return {**paths, **rest, "base_adapter": base}
+        return {**paths, **rest, "base_adapter": base, "screening": dict(self.screening)}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        paths = {name: Path(row[name]) for name in ("model_path", "pairs", "out")}
-        base = None if row["base_adapter"] is None else Path(row["base_adapter"])
-        config, track = DpoConfig(**row["config"]), tuple(row["track"])
-        return cls(**paths, model_name=row["model_name"], config=config, base_adapter=base, track=track)
+        base = row["base_adapter"]
+        return cls(
+            model_path=Path(row["model_path"]),
+            model_name=row["model_name"],
+            pairs=Path(row["pairs"]),
+            out=Path(row["out"]),
+            config=DpoConfig(**row["config"]),
+            base_adapter=None if base is None else Path(base),
+            track=tuple(row["track"]),
+            screening=row["screening"],
+        )
 
 
 async def launch(launcher: Sequence[str], order: Order, folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from strop.agent.models import ModelStore
 from strop.refine.audit import Thresholds, audit_file
@@ -14,13 +15,18 @@ from strop.training.launch import Order, launch
 from strop.training.memory import give_memory_back
 
 
-async def train_on_pairs(config: RoundConfig, adapter: Path | None, pairs: Path, folder: Path) -> None:
+async def train_on_pairs(
+    config: RoundConfig, adapter: Path | None, pairs: Path, folder: Path, screening: Mapping[str, Any]
+) -> None:
     """Train on the rows of `pairs`, going on from `adapter`, and put the new adapter into `folder`.
 
-    Here, or in the processes of the configuration's launcher. Raises what `Order.carry_out` and `launch` do.
+    `screening` is what the run's tasks were compared with. Trains here, or in the processes of the
+    configuration's launcher. Raises what `Order.carry_out` and `launch` do.
     """
     model, table = ModelStore().resolve(config.model), config.train_with
-    order = Order(model.path, model.name, pairs, folder / "adapter", config.train, adapter, table.track)
+    order = Order(
+        model.path, model.name, pairs, folder / "adapter", config.train, adapter, table.track, screening
+    )
     if table.launch:
         await launch(table.launch, order, folder)
     else:

@@ -124,6 +124,9 @@ class TrainSummary:
     last: Mapping[str, float] = field(default_factory=dict)
     """The last row of the log."""
     refused: tuple[Refused, ...] = ()
+    screening: Mapping[str, Any] = field(default_factory=dict)
+    """Which benchmarks the data were compared with and what was found (`strop.tools.screening`); empty where
+    whoever trained did not say."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON; the adapter's own place is left out, for the directory may move."""

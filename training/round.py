@@ -24,7 +24,7 @@ from strop.agent.embedding import Embedder
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
-from strop.agent.paired import Comparison, compare
+from strop.agent.paired import compare
 from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
 from strop.refine.choice import answerer_for
@@ -34,11 +34,13 @@ from strop.refine.selection import grew
 from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
+from strop.tools.corpus import data_here
 from strop.tools.errors import RunError
-from strop.tools.files import file_digest, write_json, write_jsonl, write_text
+from strop.tools.files import file_digest, read_json, write_json, write_jsonl, write_text
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
-from strop.training.config import AcceptTable, RoundConfig
+from strop.training.acceptance import NOTHING_TO_LEARN, SELECTION_STOPPED, decide
+from strop.training.config import RoundConfig
 from strop.training.copies import refuse_copies
 from strop.training.demonstrations import Student, learn_from_samples, warm_up
 from strop.training.greeting import greet
@@ -51,19 +53,8 @@ from strop.training.run import RunDirectory, stage_key
 from strop.training.synth import synthesise
 from strop.training.workbench import Workbench
 
-NOTHING_TO_LEARN: Mapping[str, Any] = {
-    "accepted": False,
-    "reason": "refused: no preference pair came of the tasks (solved already, or stopped by the gate), so "
-    "that nothing was trained",
-}
-"""The row of ``decision.json`` where a round ends for want of pairs."""
-
-
-SELECTION_STOPPED: Mapping[str, Any] = {
-    "accepted": False,
-    "reason": "refused: no task was selected that earlier rounds had not, so that nothing was trained",
-}
-"""Likewise where a round ends because its selection does not grow."""
+SCREENING = "screening.json"
+"""In the run's directory: which benchmarks the tasks were compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +87,9 @@ class Rounds:
         self._run.begin(config.model_dump(mode="json"))
         # What is wrong with the benchmark or the tasks is told before anything slow begins.
         suite = load_suite(config.bench.categories, limit=config.bench.limit)
-        train_on, held_out = self._tasks()
+        train_on, held_out = self.tasks()
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
+        self.screen([*train_on, *held_out])
         policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
         try:
             await self._serve(policy)
@@ -174,7 +166,7 @@ class Rounds:
             loaded = await self._bench.policy(policy.adapter)
             write_json(self._run.path / "serve.json", await greet(loaded))
 
-    def _tasks(self) -> tuple[list[Task], list[Task]]:
+    def tasks(self) -> tuple[list[Task], list[Task]]:
         """Tasks to train on and tasks held out, written once and read back ever after."""
         settings, seed = self._config.tasks, self._config.seed
         folder = self._run.path / "tasks"
@@ -185,12 +177,23 @@ class Rounds:
         if self._todo("tasks", key, "tasks to train on, and held-out ones"):
             with self._run.stage("tasks", key, folder):
                 tasks = self._source_tasks()
-                if not settings.allow_copies:
-                    refuse_copies(tasks, "tasks.allow_copies = true")
                 train_on, held_out = split(tasks, settings.held_out, seed)
                 write_jsonl(folder / "train.jsonl", tasks_to_rows(train_on))
                 write_jsonl(folder / "held_out.jsonl", tasks_to_rows(held_out))
         return read_tasks(folder / "train.jsonl")[0], read_tasks(folder / "held_out.jsonl")[0]
+
+    def screen(self, tasks: Sequence[Task]) -> None:
+        """Compare tasks with every benchmark whose data are here; anew where others are than before.
+
+        Raises UsageError where one repeats a benchmark, unless the configuration allows it.
+        """
+        allowed = self._config.tasks.allow_copies
+        key = stage_key("screen", [digest(tasks), data_here(), allowed])
+        if self._todo("screen", key, "tasks compared with benchmarks"):
+            with self._run.stage("screen", key):
+                screening = refuse_copies(tasks, allowed=allowed, lifted_by="tasks.allow_copies = true")
+                write_json(self._run.path / SCREENING, screening)
+                self._run.event("screened", "screen", **screening)
 
     def _source_tasks(self) -> list[Task]:
         settings = self._config.tasks
@@ -288,6 +291,7 @@ class Rounds:
                     table.rows,
                     table.train,
                     stop_token=table.stop_token,
+                    screening=read_json(self._run.path / SCREENING),
                 )
                 give_memory_back()
         return Accepted(out / "adapter", key) if (out / "adapter").exists() else replace(policy, key=key)
@@ -306,7 +310,8 @@ class Rounds:
                 await self._bench.close()
                 if replayed is not None:
                     pairs = self._replay(number, pairs, replayed, folder)
-                await train_on_pairs(self._config, policy.adapter, pairs, folder)
+                screening = read_json(self._run.path / SCREENING)
+                await train_on_pairs(self._config, policy.adapter, pairs, folder, screening)
         return Accepted(folder / "adapter", key)
 
     def replayed(self, number: int) -> Replay | None:
@@ -361,32 +366,6 @@ def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], 
     shuffled = list(tasks)
     random.Random(seed).shuffle(shuffled)
     return shuffled[held_out:], shuffled[:held_out]
-
-
-def decide(comparison: Comparison, table: AcceptTable) -> dict[str, Any]:
-    """Whether the trained policy replaces the one before, and why, as the row of ``decision.json``."""
-    gain = comparison.difference
-    lost = len(comparison.lost) / comparison.total if comparison.total else 1.0
-    if gain <= table.min_gain:
-        verdict = f"refused: held-out accuracy changed by {gain:+.1%}, wanted more than {table.min_gain:+.1%}"
-    elif lost > table.max_negative_flips:
-        verdict = (
-            f"refused: {lost:.1%} of held-out tasks turned wrong, at most {table.max_negative_flips:.1%} may"
-        )
-    else:
-        verdict = f"accepted: held-out accuracy {gain:+.1%}, {lost:.1%} of tasks turned wrong"
-    return {
-        "accepted": verdict.startswith("accepted"),
-        "reason": verdict,
-        "held_out": {
-            "total": comparison.total,
-            "before": comparison.before,
-            "after": comparison.after,
-            "gained": list(comparison.gained),
-            "lost": list(comparison.lost),
-            "p_value": comparison.p_value,
-        },
-    }
 
 
 def _verdicts(folder: Path) -> dict[str, bool]:

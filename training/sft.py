@@ -6,7 +6,7 @@ micro-batch compute the prompt once (`strop.training.shared_prefix`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ def train_sft(
     teaches: Profile | None = None,
     on_log: OnLog | None = None,
     track: Collection[str] = (),
+    screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `rows` and put it at `out`; arguments, resuming and errors as in `train_dpo`.
 
@@ -62,7 +63,7 @@ def train_sft(
 
             refuse_unlearnable(model_path, rows)
             base = Base(model_path, model_name or model_path.name, base_adapter, teaches)
-            trainers.train(job, base, rows, config, demonstration_trainer, on_log, track)
+            trainers.train(job, base, rows, config, demonstration_trainer, on_log, track, screening or {})
         return job.summary()
 
 

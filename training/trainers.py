@@ -368,6 +368,7 @@ def train(
     build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
     on_log: OnLog | None,
     track: Collection[str],
+    screening: Mapping[str, Any],
 ) -> None:
     """Load the base, train on those rows that fit, and publish the adapter as the job's.
 
@@ -397,6 +398,6 @@ def train(
             )
             if base.teaches is not None:
                 write_profile(final, base.teaches.over(read_profile(final)))
-        job.publish(final, replace(result, reference_seconds=prepared))
+        job.publish(final, replace(result, reference_seconds=prepared, screening=screening))
 
     job.ranks.from_first(finish)

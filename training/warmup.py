@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from strop.agent.chat import Template
 from strop.tools.bounds import require
@@ -65,6 +65,7 @@ def train_warmup(
     *,
     model_name: str | None = None,
     on_log: OnLog | None = None,
+    screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `tasks`' gold, stage by stage, and put the last stage's at `out`.
 
@@ -86,6 +87,7 @@ def train_warmup(
             base_adapter=adapter,
             model_name=model_name,
             on_log=on_log,
+            screening=screening,
         )
         adapter = place
     return summary

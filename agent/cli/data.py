@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +18,10 @@ from strop.agent.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections import Counter
+    from collections.abc import Iterable, Mapping
 
-    from strop.tools.contamination import Hit
+    from strop.tools.screening import Screening
     from strop.tools.task import Task
     from strop.training.layouts import Numbered
 
@@ -37,28 +37,33 @@ def _data() -> None:
 def check(
     train: Annotated[Path, typer.Argument(metavar="TRAIN.jsonl", help="Tasks to train on.")],
     against: Annotated[
-        list[str],
-        typer.Option("--against", metavar="SUITE[=DIR]", help="A benchmark, with its data; may be repeated."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="SUITE[=DIR]",
+            help="A benchmark, with its data; may be repeated. Default: every one whose data are here.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Where to write every copy found.")
     ] = None,
     shown: Annotated[int, typer.Option("--show", min=0, help="How many to print.")] = 20,
 ) -> None:
     """Does TRAIN repeat what benchmarks ask? Exit code 1 where it does."""
-    from strop.agent.cli.parsing import read_tasks_aloud, suites_of
-    from strop.tools.contamination import Index
+    from strop.agent.cli.parsing import corpora_of, read_tasks_aloud
+    from strop.tools.errors import UsageError
     from strop.tools.files import write_jsonl
+    from strop.tools.screening import Yardsticks
+    from strop.training.copies import yardsticks_here
 
-    index = Index()
-    for suite in suites_of(against):
-        index.add(suite.name, [case.task for case in suite.cases])
-    tasks = read_tasks_aloud(train)
-    hits = list(index.hits(tasks))
+    yardsticks = Yardsticks.of(corpora_of(against), {}) if against else yardsticks_here()
+    if not yardsticks.compared:
+        raise UsageError(f"nothing to compare with: name one by --against ({_reasons(yardsticks.absent)})")
+    screening = yardsticks.screen(read_tasks_aloud(train))
     if out is not None:
-        write_jsonl(out, [hit.to_json() for hit in hits])
-    _show(hits, len(tasks), shown)
-    raise typer.Exit(1 if hits else 0)
+        write_jsonl(out, [hit.to_json() for hit in screening.hits])
+    _show(screening, shown)
+    raise typer.Exit(1 if screening.hits else 0)
 
 
 @app.command()
@@ -126,8 +131,8 @@ def synthesise(
 
     tasks = made(count, seed, names(categories) or None, names(levels))
     write_jsonl(out, tasks_to_rows(tasks))
-    counts = Counter(str(difficulty(task).level) for task in tasks)
-    shares = ", ".join(f"{level} {counts[level]:,}" for level in ("easy", "medium", "hard"))
+    found = [str(difficulty(task).level) for task in tasks]
+    shares = ", ".join(f"{level} {found.count(level):,}" for level in ("easy", "medium", "hard"))
     typer.echo(f"{len(tasks)} tasks written to {out} ({shares})")
 
 
@@ -199,23 +204,28 @@ def _written(source: str, tasks: list[tuple[int, Task]], to: str) -> list[dict[s
     return rows
 
 
-def _show(hits: list[Hit], tasks: int, shown: int) -> None:
+def _show(screening: Screening, shown: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    counts = Counter((hit.suite, hit.what, str(hit.copy)) for hit in hits)
-    if counts:
+    if screening.hits:
         table = Table("benchmark", "what", "copy", "texts", "tasks")
-        for (suite, what, copy), number in sorted(counts.items()):
-            of = {hit.task for hit in hits if (hit.suite, hit.what, str(hit.copy)) == (suite, what, copy)}
-            table.add_row(suite, what, copy, f"{number:,}", f"{len(of):,}")
-        console.print(table)
-    for hit in hits[:shown]:
-        typer.echo(
-            f"{hit.task}: {hit.what}, {hit.copy} ({hit.similarity:.2f}) of {hit.suite} {hit.case}: {hit.text}"
-        )
-    found = len({hit.task for hit in hits})
+        for kind, texts, tasks in screening.counts():
+            table.add_row(*kind, f"{texts:,}", f"{tasks:,}")
+        Console().print(table)
+    for hit in screening.hits[:shown]:
+        alike = "" if hit.similarity is None else f" ({hit.similarity:.2f})"
+        typer.echo(f"{hit.task}: {hit.what}, {hit.copy}{alike} of {hit.suite} {hit.case}: {hit.text}")
+    for suite, one in screening.compared.items():
+        typer.echo(f"compared with {suite}: {one.questions:,} questions, data {one.version}")
+    for line in screening.unread():
+        typer.echo(f"not compared with {line}")
     typer.echo(
-        f"{found:,} of {tasks:,} tasks repeat something of a benchmark" if found else "no copies found"
+        f"{screening.repeating:,} of {screening.tasks:,} tasks repeat something of a benchmark"
+        if screening.hits
+        else f"no copies found in {screening.tasks:,} tasks"
     )
+
+
+def _reasons(absent: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in absent.items())

@@ -9,9 +9,8 @@ from typing import Any
 
 import typer
 
+from strop.tools.corpus import Corpus, read_corpus
 from strop.tools.errors import UsageError
-from strop.tools.suite import Suite
-from strop.tools.suites import SUITES
 from strop.tools.task import Task
 
 
@@ -68,12 +67,13 @@ def read_tasks_aloud(path: Path) -> list[Task]:
     return [task for _, task in loaded.tasks]
 
 
-def suites_of(flags: Iterable[str]) -> list[Suite]:
-    """``SUITE`` or ``SUITE=DIR`` flags as whole suites. Raises UsageError, and what loading one raises."""
-    suites = []
+def corpora_of(flags: Iterable[str]) -> list[Corpus]:
+    """``SUITE`` or ``SUITE=DIR`` flags as all that these benchmarks ask. Raises what `read_corpus` does, and
+    UsageError for a benchmark named twice."""
+    corpora: dict[str, Corpus] = {}
     for flag in flags:
         name, _, directory = flag.partition("=")
-        if name not in SUITES:
-            raise UsageError(f"no benchmark {name!r}; there are {', '.join(SUITES)}")
-        suites.append(SUITES[name].load((), limit=None, data=Path(directory) if directory else None))
-    return suites
+        if name in corpora:
+            raise UsageError(f"--against names {name} twice")
+        corpora[name] = read_corpus(name, Path(directory) if directory else None)
+    return list(corpora.values())

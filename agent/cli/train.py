@@ -11,6 +11,8 @@ from strop.agent.cli.options import DEFAULT_MODEL, AdapterOption, ModelArgument,
 from strop.training.ranks import Ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from strop.tools.files import BadRow
     from strop.training.recipe import TrainSummary
 
@@ -35,7 +37,7 @@ DtypeOption: TypeAlias = Annotated[
     ),
 ]
 CopiesOption: TypeAlias = Annotated[
-    bool, typer.Option("--allow-copies", help="Also train on tasks that repeat something of BFCL.")
+    bool, typer.Option("--allow-copies", help="Also train on what repeats something of a benchmark.")
 ]
 MicroOption: TypeAlias = Annotated[
     int,
@@ -83,12 +85,15 @@ def sft(
     from strop.agent.chat import ChatTemplate
     from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies
-    from strop.training.datasets import read_sft, tasks_among
+    from strop.training.datasets import read_sft
     from strop.training.sft import SftConfig, train_sft
+    from strop.training.transcripts import demonstrated
 
-    if not allow_copies:
-        refuse_copies(tasks_among(data), "--allow-copies")
     resolved = ModelStore().resolve(model)
+    screening = refuse_copies(
+        demonstrated(data, resolved.path), allowed=allow_copies, lifted_by="--allow-copies"
+    )
+    _say_compared(screening)
     rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
     _warn(data, bad)
     recipe = _recipe(
@@ -104,7 +109,14 @@ def sft(
     )
     name, track = resolved.name, track or []
     summary = train_sft(
-        resolved.path, rows, out, SftConfig(**recipe), base_adapter=adapter, model_name=name, track=track
+        resolved.path,
+        rows,
+        out,
+        SftConfig(**recipe),
+        base_adapter=adapter,
+        model_name=name,
+        track=track,
+        screening=screening,
     )
     _report(summary)
 
@@ -136,15 +148,15 @@ def warmup(
     The adapters of the stages before the last stay beside OUT.
     """
     from strop.agent.chat import ChatTemplate
+    from strop.agent.cli.parsing import read_tasks_aloud
     from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies
-    from strop.training.datasets import tasks_among
     from strop.training.sft import SftConfig
     from strop.training.warmup import WarmupConfig, train_warmup
 
-    tasks = [task for task in tasks_among(data) if task.gold and (task.gold.calls or task.gold.response)]
-    if not allow_copies:
-        refuse_copies(tasks, "--allow-copies")
+    tasks = [task for task in read_tasks_aloud(data) if task.gold and (task.gold.calls or task.gold.response)]
+    screening = refuse_copies(tasks, allowed=allow_copies, lifted_by="--allow-copies")
+    _say_compared(screening)
     resolved = ModelStore().resolve(model)
     template = ChatTemplate.load(resolved.path, call_format=resolved.call_format)
     recipe = _recipe(
@@ -159,7 +171,17 @@ def warmup(
     )
     config = SftConfig(**recipe)
     order = WarmupConfig(stages=stages, replay=replay, by=by, seed=seed)
-    _report(train_warmup(resolved.path, tasks, template, out, order, config, model_name=resolved.name))
+    summary = train_warmup(
+        resolved.path,
+        tasks,
+        template,
+        out,
+        order,
+        config,
+        model_name=resolved.name,
+        screening=screening,
+    )
+    _report(summary)
 
 
 @app.command()
@@ -191,6 +213,7 @@ def samples(
     rank: RankOption = 16,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    allow_copies: CopiesOption = False,
 ) -> None:
     """Learn from a policy's own samples: right answers as they are, and checks of its drafts (ToolACE-R).
 
@@ -198,6 +221,7 @@ def samples(
     """
     from strop.refine.store import CollectionDir
     from strop.tools.errors import UsageError
+    from strop.training.copies import refuse_copies
     from strop.training.corpus import CorpusConfig
     from strop.training.demonstrations import Student, learn_from_samples
     from strop.training.layouts import read_layout
@@ -207,6 +231,8 @@ def samples(
     _warn(data, loaded.bad)
     tasks = [task for _, task in loaded.tasks]
     CollectionDir(collection).model()  # refuses what is none
+    screening = refuse_copies(tasks, allowed=allow_copies, lifted_by="--allow-copies")
+    _say_compared(screening)
     recipe = _recipe(
         rank,
         learning_rate=learning_rate,
@@ -225,6 +251,7 @@ def samples(
         CorpusConfig(accepted=accepted, drafts=drafts, right_share=right_share, seed=seed),
         SftConfig(**recipe),
         stop_token=stop_token,
+        screening=screening,
     )
     if summary is None:
         raise UsageError(f"{collection} has no sample of {data} that could be learned from")
@@ -269,11 +296,14 @@ def dpo(
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
     track: TrackOption = None,
+    allow_copies: CopiesOption = False,
 ) -> None:
     """Preference optimisation: DATA is a pairs.jsonl, or the directory `strop collect` wrote."""
     from strop.agent.models import ModelStore
+    from strop.training.copies import refuse_copies
     from strop.training.datasets import read_pairs
     from strop.training.dpo import DpoConfig, train_dpo
+    from strop.training.transcripts import preferred
 
     config = DpoConfig(
         objective=objective,
@@ -294,7 +324,20 @@ def dpo(
     _warn(data, bad)
     resolved = ModelStore().resolve(model)
     name, track = resolved.name, track or []
-    summary = train_dpo(resolved.path, pairs, out, config, base_adapter=adapter, model_name=name, track=track)
+    screening = refuse_copies(
+        preferred(data, resolved.path), allowed=allow_copies, lifted_by="--allow-copies"
+    )
+    _say_compared(screening)
+    summary = train_dpo(
+        resolved.path,
+        pairs,
+        out,
+        config,
+        base_adapter=adapter,
+        model_name=name,
+        track=track,
+        screening=screening,
+    )
     _report(summary)
 
 
@@ -313,6 +356,13 @@ def _warn(path: Path, bad: list[BadRow]) -> None:
         return
     for row in bad:
         typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
+
+
+def _say_compared(screening: Mapping[str, Any]) -> None:
+    """Which benchmarks the data were compared with, in a line; the reasons are in the summary."""
+    names = ", ".join(screening["compared"]) or "no benchmark"
+    others = ", ".join(screening["not_compared"])
+    typer.echo(f"compared with {names}" + (f"; not with {others}" if others else ""), err=True)
 
 
 def _report(summary: TrainSummary) -> None:

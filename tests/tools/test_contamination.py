@@ -16,6 +16,7 @@ from strop.tools.contamination import NEAR, NGRAM, Copy, Hit, Index, jaccard
 from strop.tools.files import write_jsonl
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task, tasks_to_rows
+from tests.tools.native import bfcl
 
 pytest.importorskip("datasketch", reason="datasketch is not installed: strop[data]")
 
@@ -71,7 +72,7 @@ def test_near_copies_are_found() -> None:
     found = {hit.task: hit for hit in hits(BENCHMARK, copies) if hit.copy is Copy.NEAR}
     # One word in twenty leaves 15 to 17 of 18 triples: 0.71 and more.
     assert len(found) >= 0.99 * len(copies)
-    assert all(hit.similarity >= NEAR["question"] for hit in found.values())
+    assert all((hit.similarity or 0) >= NEAR["question"] for hit in found.values())
 
 
 def test_a_long_run_within_another_question_is_found() -> None:
@@ -99,6 +100,8 @@ def test_what_is_different_or_says_nothing_is_no_copy() -> None:
     fresh = [task(f"t{n}", sentence(random.Random(1000 + n), 20)) for n in range(300)]
     assert hits(BENCHMARK, fresh) == []
     assert hits([task("b", "What is the time?")], [task("t", "What is the time?")]) == []
+    capitals = [task(name, f"What is the capital of {name}?") for name in ("Peru", "Chad")]
+    assert hits(capitals[:1], capitals[1:]) == []
 
 
 @given(st.lists(st.sampled_from(WORDS[:6]), max_size=20), st.lists(st.sampled_from(WORDS[:6]), max_size=20))
@@ -130,4 +133,16 @@ def test_the_command_names_copies_and_fails(tmp_path: Path, monkeypatch: pytest.
     assert result.exit_code == 1
     assert "t1: question, exact (1.00) of apibank level1_0" in result.output
     assert "1 of 2 tasks" in result.output
+    assert "compared with apibank: 3 questions" in result.output
+    # Without --against: what variables name, and what is not here is said.
+    monkeypatch.setenv("STROP_BFCL_DATA", str(tmp_path / "nowhere"))
+    result = CliRunner().invoke(app, ["check", "train.jsonl"])
+    assert "nothing of bfcl to compare with" in str(result.exception)
+    (tmp_path / "bfcl").mkdir()
+    bfcl(tmp_path / "bfcl")
+    monkeypatch.setenv("STROP_BFCL_DATA", "bfcl")
+    result = CliRunner().invoke(app, ["check", "train.jsonl"])
+    assert result.exit_code == 0
+    assert "not compared with acebench: STROP_ACEBENCH_DATA names no directory" in result.output
+    assert "not compared with bfcl multiple: " in result.output
     assert (tmp_path / "hits.jsonl").read_text().count("\n") == 1

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from strop.agent.cli.data import app
 from strop.agent.cli.parsing import read_tasks_aloud
 from strop.tools.errors import DataError, UsageError
-from strop.training.datasets import read_sft, tasks_among
+from strop.training.datasets import read_sft
 from strop.training.layouts import LAYOUTS, Origin, read_layout
+from strop.training.transcripts import demonstrated
 from tests.training.layout_rows import APIGEN, OPENAI, ROWS, STROP, TOOLACE, XLAM, gold, read, turns, write
 from tests.training.test_datasets import Letters
 
@@ -132,7 +133,7 @@ def test_demonstrations_may_be_of_any_layout(tmp_path: Path) -> None:
     rows, bad = read_sft(path, Letters())
     assert [row.id for row in rows] == ["in-1#1", "in-1#2"]
     assert [one.line for one in bad] == [2]
-    assert [task.id for task in tasks_among(path)] == ["in-1#1", "in-1#2"]
+    assert [task.id for task in demonstrated(path, tmp_path)] == ["in-1#1", "in-1#2"]
 
 
 def test_commands_read_tasks_in_any_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,10 @@ from strop.tools.files import read_jsonl, write_json, write_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
+from strop.training.acceptance import chance_of_gain, decide
 from strop.training.config import AcceptTable, CheckTable, RoundConfig, TasksTable
 from strop.training.preferences import refuse_unsound
-from strop.training.round import Rounds, decide, split
+from strop.training.round import Rounds, split
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 
@@ -51,11 +52,29 @@ def verdicts(right: str) -> dict[str, bool]:
     ids=["gain", "no gain", "loss", "gain with one flip in ten", "gain with three flips in ten"],
 )
 def test_acceptance(before: str, after: str, accepted: bool) -> None:
-    table = AcceptTable(max_negative_flips=0.2)
+    table = AcceptTable(max_negative_flips=0.2, alpha=0.5)
     row = decide(compare(verdicts(before), verdicts(after)), table)
     assert row["accepted"] is accepted
     assert row["reason"].startswith("accepted" if accepted else "refused")
     assert row["held_out"]["total"] == 10
+
+
+def test_a_gain_that_may_be_chance_is_none() -> None:
+    few, many = compare(verdicts("0000"), verdicts("0011")), compare(verdicts("0000"), verdicts("1111"))
+    assert chance_of_gain(few) == 1 / 4
+    assert decide(few, AcceptTable())["reason"].startswith(
+        "refused: held-out accuracy +50.0% (2 tasks gained"
+    )
+    assert decide(many, AcceptTable())["accepted"]
+    assert decide(few, AcceptTable(alpha=1))["accepted"]
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_the_chance_of_a_gain_is_half_of_the_two_sided_one(gained: int, lost: int) -> None:
+    comparison = compare(verdicts("0" * gained + "1" * lost), verdicts("1" * gained + "0" * lost))
+    assert 0 < chance_of_gain(comparison) <= 1
+    if gained > lost:
+        assert chance_of_gain(comparison) == pytest.approx(comparison.p_value / 2)
 
 
 def test_nothing_to_compare_is_no_reason_to_accept() -> None:
@@ -128,7 +147,7 @@ def test_a_rounds_tasks_may_be_of_another_layout(tmp_path: Path) -> None:
     )
     config = RoundConfig(tasks=TasksTable(file=file, held_out=8, allow_copies=True))
     with RunDirectory(tmp_path / "run", resume=False) as run:
-        train_on, held_out = Rounds(config, run, Console())._tasks()
+        train_on, held_out = Rounds(config, run, Console()).tasks()
     assert sorted(task.id for task in (*train_on, *held_out)) == [str(number) for number in range(9)]
     assert all(task.gold == Gold((ToolCall("find", {"where": "Bern"}),)) for task in train_on)
     (skipped,) = (

@@ -15,7 +15,7 @@ from typing import Any
 from strop.tools.acebench.checker import state_faults
 from strop.tools.acebench.worlds import Setup, simulator_file
 from strop.tools.episode import END, Played, Turn
-from strop.tools.errors import DataError, StepLimitError
+from strop.tools.errors import DataError, MissingDataError, StepLimitError
 from strop.tools.files import json_text
 from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
@@ -113,7 +113,7 @@ def agent_case(
     for name in row["involved_classes"]:
         path = simulator_file(root, kind, name)
         if path is None or not path.is_file():
-            raise DataError(f"no simulator {name!r}; agent tasks need the whole repository", path=path)
+            raise MissingDataError(f"no simulator {name!r}; agent tasks need the whole repository", path=path)
     tools = tuple(map(tool_of, row["function"]))
     played, gold = kind == "multi_turn", truth["ground_truth"]
     told = {"role": "system", "content": (_TOLD if played else _TOLD + _TOLD_MULTI_STEP).strip()}

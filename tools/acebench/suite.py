@@ -17,7 +17,7 @@ from typing import Any
 
 from strop.tools.acebench.agent import AGENT, AgentCase, agent_case
 from strop.tools.acebench.checker import COPY, Fault, check_any
-from strop.tools.errors import DataError
+from strop.tools.errors import MissingDataError
 from strop.tools.files import json_text
 from strop.tools.local_suite import Categories, Clone, matched, rows_of
 from strop.tools.simulators import Simulators
@@ -189,11 +189,11 @@ def _agent_cases(data: Path, category: str) -> list[AgentCase]:
 
 
 def _root(data: Path) -> Path:
-    """The repository that a directory of data belongs to. Raises DataError."""
+    """The repository that a directory of data belongs to. Raises MissingDataError."""
     above = (data.absolute(), *data.absolute().parents)
     root = next((one for one in above if (one / "model_inference").is_dir()), None)
     if root is None:
-        raise DataError(f"not within a clone, whose simulators the agent tasks need: {GET}", path=data)
+        raise MissingDataError(f"not within a clone, whose simulators the agent tasks need: {GET}", path=data)
     return root
 
 
@@ -214,6 +214,13 @@ def _case(category: str, row: Mapping[str, Any], gold: Any) -> AceCase:
         source="ACEBench (MIT)",
     )
     return AceCase(task, tuple(row["function"]), golds)
+
+
+def _asked(category: str, row: Mapping[str, Any]) -> AceCase:
+    """A task without what makes it one to judge."""
+    messages = ({"role": "user", "content": row["question"]},)
+    tools = tuple(_tool(document) for document in row["function"])
+    return AceCase(Task(row["id"], messages, tools, None, category, "ACEBench (MIT)"), (), ())
 
 
 def _profile(row: Mapping[str, Any]) -> str:
@@ -291,6 +298,23 @@ _CLONE = Clone(
     read=_cases,
     overalls=overalls,
 )
+
+
+COMPARED = (*CATEGORIES, *AGENT)
+"""What training data are compared with."""
+
+
+def load_category(category: str, data: Path | None = None) -> Sequence[AnyCase]:
+    """All cases of one category, in their file's order.
+
+    Of the agent ones only what is asked, which can be read without a clone and judged by nobody. Raises
+    UsageError where there is no `data`, MissingDataError for a missing file, DataError for a malformed one.
+    """
+    if category not in AGENT:
+        return _CLONE.load_category(category, data)
+    asked, _ = _files(_CLONE.directory(data), category)
+    rows = rows_of(asked, "id", "question", "function", title=TITLE, get=GET)
+    return [_asked(category, row) for row in rows]
 
 
 def load_suite(

@@ -19,7 +19,7 @@ from strop.tools.bfcl.files import INSTALL, answers_of, question_file, rows_of, 
 from strop.tools.bfcl.schema import tool_of
 from strop.tools.bfcl.worlds import Setup
 from strop.tools.episode import Played, Turn
-from strop.tools.errors import DataError, StepLimitError
+from strop.tools.errors import MissingDataError, StepLimitError
 from strop.tools.simulators import STEP_SECONDS, Simulators
 from strop.tools.simulators import rows_of as rows_of_calls
 from strop.tools.spec import ToolCall, ToolSpec
@@ -146,8 +146,10 @@ def _more_tools() -> str:
 
 @cache
 def constants(name: str) -> Any:
-    """A module of constants of the benchmark. Raises DataError where it is not installed."""
+    """A module of constants of the benchmark. Raises MissingDataError where it is not installed."""
     try:
         return import_module(f"bfcl_eval.constants.{name}")
     except ModuleNotFoundError as error:
-        raise DataError(f"this category needs the simulators of bfcl-eval: {INSTALL} ({error})") from None
+        raise MissingDataError(
+            f"this category needs the simulators of bfcl-eval: {INSTALL} ({error})"
+        ) from None

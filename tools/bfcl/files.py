@@ -6,15 +6,14 @@ vendor's SDK. Its data stay where they are; nothing of them is part of Strop.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from strop.tools import local_suite
-from strop.tools.errors import DataError
-from strop.tools.local_suite import digest_of, matched
+from strop.tools.errors import MissingDataError
+from strop.tools.local_suite import digest_of, matched, named_data
 
 PREFIX = "BFCL_v4"
 """What every official file name starts with."""
@@ -23,14 +22,14 @@ INSTALL = "pip install --no-deps bfcl-eval==2026.3.23"
 
 
 def find_data() -> Path:
-    """The directory that holds ``BFCL_v4_*.json``. Raises DataError that says how to get it."""
-    named = os.environ.get("STROP_BFCL_DATA")
-    if named:
-        return Path(named)
+    """The directory that holds ``BFCL_v4_*.json``. Raises MissingDataError that says how to get it."""
+    named = named_data("bfcl")
+    if named is not None:
+        return named
     found = find_spec("bfcl_eval")
     if found is None or not found.submodule_search_locations:
         message = f"the BFCL data are not installed: {INSTALL} (or name their directory in STROP_BFCL_DATA)"
-        raise DataError(message)
+        raise MissingDataError(message)
     return Path(found.submodule_search_locations[0], "data")
 
 

@@ -73,6 +73,12 @@ def load_cases(category: str, data: Path | None = None) -> list[BfclCase]:
     return [_case(category, row, tuple(answer)) for row, answer in zip(questions, answers, strict=True)]
 
 
+def load_questions(category: str, data: Path | None = None) -> list[BfclCase]:
+    """What a category asks, without tools and answers. Raises DataError."""
+    rows = rows_of(question_file(data or find_data(), category), "id", "question")
+    return [_case(category, {**row, "function": ()}, ()) for row in rows]
+
+
 def _case(category: str, row: Mapping[str, Any], possible: tuple[Mapping[str, Any], ...]) -> BfclCase:
     functions = tuple(row["function"])
     language = language_of(category)

@@ -16,7 +16,7 @@ from strop.tools.bfcl.episodes import MULTI_TURN, load_episodes, new_simulators
 from strop.tools.bfcl.files import find_data, version_of
 from strop.tools.bfcl.memory import load_memory, require
 from strop.tools.bfcl.overall import FORMAT_SENSITIVITY, MEMORY, overalls
-from strop.tools.bfcl.single import BfclCase, load_cases
+from strop.tools.bfcl.single import BfclCase, load_cases, load_questions
 from strop.tools.errors import UsageError
 from strop.tools.local_suite import Categories
 from strop.tools.simulators import Simulators
@@ -57,6 +57,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 _ELSEWHERE: Mapping[str, str] = {
     "web_search": "web search asks a search service over the internet, with a key: run it with bfcl-eval",
 }
+WEB_SEARCH = "web_search"
+COMPARED = (*CATEGORIES, "memory_kv", WEB_SEARCH)
+"""What training data are compared with: all that is asked, once. The other memories are asked the same as
+the first, and format sensitivity asks Python tasks again."""
 NAMES = (*CATEGORIES, *MEMORY, FORMAT_SENSITIVITY)
 """All of them, those asked by name only included."""
 _NAMED = Categories("BFCL", NAMES, GROUPS, _ELSEWHERE)
@@ -92,13 +96,16 @@ def load_category(
 ) -> Sequence[AnyCase]:
     """All tasks of one category, in their file's order. Episodes are played in `simulators`, or their own.
 
-    Raises DataError where a file is missing or malformed.
+    Of web search only the questions, which nobody can judge here. Raises MissingDataError for a missing
+    file, DataError for a malformed one.
     """
     directory = directory or find_data()
     if category in MULTI_TURN:
         return load_episodes(directory, category, simulators or new_simulators())
     if category in MEMORY:
         return load_memory(directory, category)
+    if category == WEB_SEARCH:
+        return load_questions(category, directory)
     if category == FORMAT_SENSITIVITY:
         # Its XML tools cost imports that nothing else needs.
         from strop.tools.bfcl.variations import vary

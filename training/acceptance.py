@@ -1,8 +1,8 @@
 """Whether a trained policy replaces the one before: a paired test on held-out tasks, a bound on what is lost.
 
 The gain must be more than `min_gain` and, by McNemar's exact test on the tasks whose verdict flipped, no
-likelier than `alpha` by chance (one-sided). And however large it is, at most `max_negative_flips` of the tasks
-may turn from right to wrong: users notice what no longer works (MUSCLE, arXiv 2407.09435).
+likelier than `alpha` by chance (one-sided). And however large it is, at most `max_negative_flips` of the
+tasks may turn from right to wrong: users notice what no longer works (MUSCLE, arXiv 2407.09435).
 """
 
 from __future__ import annotations

@@ -14,9 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -27,7 +25,9 @@ from strop.agent.refinement import parse_refine
 from strop.refine.audit import Thresholds
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
+from strop.training.acceptance import AcceptTable
 from strop.training.dpo import DpoConfig
+from strop.training.table import Table
 
 
 def _known_fields(kind: Any, value: Any, where: str = "") -> Any:
@@ -56,12 +56,6 @@ def _refine(text: str) -> str:
     return text
 
 
-class Table(BaseModel):
-    """A TOML table: immutable, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 class EngineTable(Table):
     """What generates."""
 
@@ -69,7 +63,7 @@ class EngineTable(Table):
     """``auto``, ``vllm``, ``transformers`` or a URL, as for ``--engine``."""
     max_model_len: Annotated[int, Field(ge=256)] = 4096
     """Most ids of prompt and answer together."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
     """Passed on to vLLM as they are."""
     executor: Literal["local", "ray"] = "local"
     """What collects pairs: one engine, or `workers` of them on Ray (``$RAY_ADDRESS``, or a local one)."""
@@ -143,16 +137,6 @@ class CheckTable(Table):
     """Most pairs that have nothing in common, though they make as many calls."""
     max_drift: Annotated[float, Field(ge=0, le=1)] = _CHECK.max_drift
     """Most distance of the pairs' errors from those that samples show."""
-
-
-class AcceptTable(Table):
-    """When a trained policy replaces the one it was trained from."""
-
-    min_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Least gain of held-out accuracy, as a share; a gain of exactly this much is not enough."""
-    max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Most held-out tasks that may turn from right to wrong, as a share (MUSCLE, arXiv 2407.09435, argues
-    for bounding them)."""
 
 
 class RoundConfig(Table):

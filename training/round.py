@@ -4,8 +4,9 @@ The loop of iterative preference optimisation (iTool, arXiv 2501.09766) with mod
 train on (ToolACE-R, arXiv 2504.01400). Each step is a stage of the run directory: done once, skipped when the
 run is started again, redone when a setting it depends on has changed.
 
-Acceptance looks only at held-out tasks of the training distribution. The benchmark is reported, never used to
-decide: a policy picked by its benchmark score would have been fitted to it.
+Acceptance (`strop.training.acceptance`) looks only at held-out tasks of the training distribution. The
+benchmark is reported, never used to decide: a policy picked by its benchmark score would have been fitted to
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from strop.agent.embedding import Embedder
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
-from strop.agent.paired import Comparison, compare
+from strop.agent.paired import compare
 from strop.agent.refinement import parse_refine
 from strop.agent.rows import read_answers
 from strop.refine.audit import Thresholds, audit_file
@@ -41,7 +42,8 @@ from strop.tools.errors import RunError
 from strop.tools.files import file_digest, read_json, write_json, write_jsonl
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
-from strop.training.config import AcceptTable, RoundConfig
+from strop.training.acceptance import decide
+from strop.training.config import RoundConfig
 from strop.training.copies import refuse_copies
 from strop.training.datasets import read_pairs
 from strop.training.dpo import train_dpo
@@ -317,32 +319,6 @@ def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], 
     shuffled = list(tasks)
     random.Random(seed).shuffle(shuffled)
     return shuffled[held_out:], shuffled[:held_out]
-
-
-def decide(comparison: Comparison, table: AcceptTable) -> dict[str, Any]:
-    """Whether the trained policy replaces the one before, and why, as the row of ``decision.json``."""
-    gain = comparison.difference
-    lost = len(comparison.lost) / comparison.total if comparison.total else 1.0
-    if gain <= table.min_gain:
-        verdict = f"refused: held-out accuracy changed by {gain:+.1%}, wanted more than {table.min_gain:+.1%}"
-    elif lost > table.max_negative_flips:
-        verdict = (
-            f"refused: {lost:.1%} of held-out tasks turned wrong, at most {table.max_negative_flips:.1%} may"
-        )
-    else:
-        verdict = f"accepted: held-out accuracy {gain:+.1%}, {lost:.1%} of tasks turned wrong"
-    return {
-        "accepted": verdict.startswith("accepted"),
-        "reason": verdict,
-        "held_out": {
-            "total": comparison.total,
-            "before": comparison.before,
-            "after": comparison.after,
-            "gained": list(comparison.gained),
-            "lost": list(comparison.lost),
-            "p_value": comparison.p_value,
-        },
-    }
 
 
 def _verdicts(folder: Path) -> dict[str, bool]:

@@ -12,15 +12,23 @@ from dataclasses import dataclass
 
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p-value of `gained` flips to right against `lost` to wrong; 1 where none flipped."""
-    flips = gained + lost
-    if flips == 0:
-        return 1.0
+    return min(1.0, 2 * _tail(gained + lost, min(gained, lost)))
+
+
+def mcnemar_gain(gained: int, lost: int) -> float:
+    """One-sided exact p-value: the chance of at least `gained` of these flips to right, were each a fair
+    coin; 1 where none flipped."""
+    return _tail(gained + lost, lost)
+
+
+def _tail(flips: int, most: int) -> float:
+    """The chance of at most `most` heads in so many throws."""
     ways = tail = 1
-    for k in range(min(gained, lost)):
+    for k in range(most):
         ways = ways * (flips - k) // (k + 1)
         tail += ways
     # Integers divided by integers: exact at any size.
-    return min(1.0, 2 * tail / (1 << flips))
+    return tail / (1 << flips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,11 @@ class Comparison:
     def p_value(self) -> float:
         """Of McNemar's exact test, two-sided."""
         return mcnemar(len(self.gained), len(self.lost))
+
+    @property
+    def p_gain(self) -> float:
+        """Of the same test, one-sided: small where the second run is better."""
+        return mcnemar_gain(len(self.gained), len(self.lost))
 
 
 def compare(before: Mapping[str, bool], after: Mapping[str, bool]) -> Comparison:

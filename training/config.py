@@ -14,9 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -27,9 +25,11 @@ from strop.agent.refinement import parse_refine
 from strop.refine.audit import Thresholds
 from strop.refine.collect import CollectConfig
 from strop.tools.errors import DataError, StropError
+from strop.training.acceptance import AcceptTable
 from strop.training.corpus import CorpusConfig
 from strop.training.dpo import DpoConfig
 from strop.training.sft import SftConfig
+from strop.training.table import Table
 from strop.training.trackers import known_tracker
 from strop.training.warmup import WarmupConfig
 
@@ -65,12 +65,6 @@ def _tracker(name: str) -> str:
     return name
 
 
-class Table(BaseModel):
-    """A TOML table: immutable, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 class EngineTable(Table):
     """What generates."""
 
@@ -78,7 +72,7 @@ class EngineTable(Table):
     """``auto``, ``vllm``, ``transformers`` or a URL, as for ``--engine``."""
     max_model_len: Annotated[int, Field(ge=256)] = 4096
     """Most ids of prompt and answer together."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
     """Passed on to vLLM as they are."""
     executor: Literal["local", "ray"] = "local"
     """What collects pairs: one engine, or `workers` of them on Ray (``$RAY_ADDRESS``, or a local one)."""
@@ -202,19 +196,6 @@ class ReplayTable(Table):
     share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of all pairs a round trains on, how many are those of earlier rounds, as far as there are that many; 0:
     a round trains on its own pairs alone."""
-
-
-class AcceptTable(Table):
-    """When a trained policy replaces the one it was trained from."""
-
-    min_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Least gain of held-out accuracy, as a share; a gain of exactly this much is not enough."""
-    max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Most held-out tasks that may turn from right to wrong, as a share (MUSCLE, arXiv 2407.09435, argues
-    for bounding them)."""
-    alpha: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """How likely, at most, chance alone may have brought such a gain (McNemar's exact test, one-sided); 1:
-    any gain will do."""
 
 
 class RoundConfig(Table):

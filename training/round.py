@@ -4,8 +4,9 @@ The loop of iterative preference optimisation (iTool, arXiv 2501.09766) with mod
 train on (ToolACE-R, arXiv 2504.01400). Each step is a stage of the run directory: done once, skipped when the
 run is started again, redone when a setting it depends on has changed.
 
-Acceptance looks only at held-out tasks of the training distribution. The benchmark is reported, never used to
-decide: a policy picked by its benchmark score would have been fitted to it.
+Acceptance (`strop.training.acceptance`) looks only at held-out tasks of the training distribution. The
+benchmark is reported, never used to decide: a policy picked by its benchmark score would have been fitted to
+it.
 """
 
 from __future__ import annotations

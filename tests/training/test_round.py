@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from strop.agent.paired import Comparison, compare
 from strop.tools.errors import RunError
 from strop.tools.files import read_jsonl, write_json, write_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
-from strop.training.acceptance import chance_of_gain, decide
-from strop.training.config import AcceptTable, CheckTable, RoundConfig, TasksTable
+from strop.training.config import CheckTable, RoundConfig, TasksTable
 from strop.training.preferences import refuse_unsound
 from strop.training.round import Rounds, split
 from strop.training.run import RunDirectory
@@ -34,51 +32,6 @@ def test_a_split_loses_and_repeats_nothing(held_out: int, seed: int) -> None:
 def test_a_split_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(RunError, match="held_out"):
         split(synthesise(8, 0), 8, 0)
-
-
-def verdicts(right: str) -> dict[str, bool]:
-    return {str(index): mark == "1" for index, mark in enumerate(right)}
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "accepted"),
-    [
-        ("0000000000", "1000000000", True),
-        ("1111100000", "1111100000", False),
-        ("1111100000", "1111000000", False),
-        ("1111100000", "0111111000", True),
-        ("1111100000", "0001111111", False),
-    ],
-    ids=["gain", "no gain", "loss", "gain with one flip in ten", "gain with three flips in ten"],
-)
-def test_acceptance(before: str, after: str, accepted: bool) -> None:
-    table = AcceptTable(max_negative_flips=0.2, alpha=0.5)
-    row = decide(compare(verdicts(before), verdicts(after)), table)
-    assert row["accepted"] is accepted
-    assert row["reason"].startswith("accepted" if accepted else "refused")
-    assert row["held_out"]["total"] == 10
-
-
-def test_a_gain_that_may_be_chance_is_none() -> None:
-    few, many = compare(verdicts("0000"), verdicts("0011")), compare(verdicts("0000"), verdicts("1111"))
-    assert chance_of_gain(few) == 1 / 4
-    assert decide(few, AcceptTable())["reason"].startswith(
-        "refused: held-out accuracy +50.0% (2 tasks gained"
-    )
-    assert decide(many, AcceptTable())["accepted"]
-    assert decide(few, AcceptTable(alpha=1))["accepted"]
-
-
-@given(st.integers(0, 30), st.integers(0, 30))
-def test_the_chance_of_a_gain_is_half_of_the_two_sided_one(gained: int, lost: int) -> None:
-    comparison = compare(verdicts("0" * gained + "1" * lost), verdicts("1" * gained + "0" * lost))
-    assert 0 < chance_of_gain(comparison) <= 1
-    if gained > lost:
-        assert chance_of_gain(comparison) == pytest.approx(comparison.p_value / 2)
-
-
-def test_nothing_to_compare_is_no_reason_to_accept() -> None:
-    assert not decide(Comparison(0, 0, 0, (), ()), AcceptTable())["accepted"]
 
 
 def collected(folder: Path, tasks: list[Task], right: int) -> Path:

@@ -113,4 +113,5 @@ async def trained(config: RoundConfig, path: Path, tasks: list[Task]) -> Accepte
     with RunDirectory(path, resume=False) as run:
         collection = collected(path / "rounds" / "1" / "collect", tasks, len(tasks))
         rounds = Rounds(config, run, Console())
+        rounds.screen(tasks)
         return await rounds._train(1, Accepted(None, "collected"), collection / "pairs.jsonl", tasks)

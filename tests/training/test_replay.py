@@ -136,6 +136,7 @@ async def test_a_round_trains_on_earlier_rounds_pairs_too(tmp_path: Path) -> Non
         config = plain.model_copy(update={"replay": ReplayTable(share=share)})
         with RunDirectory(run, resume=False) as directory:
             rounds = Rounds(config, directory, Console(quiet=True))
+            rounds.screen(tasks)
             first = await rounds._train(1, Accepted(None, "-"), collected(run, 1, tasks[:6]), tasks)
             taught = replace(first, key="collected again")
             second = await rounds._train(2, taught, collected(run, 2, tasks[6:]), tasks)

@@ -79,6 +79,7 @@ def test_workers_end_with_whoever_began_them(ending: signal.Signals) -> None:
     wait_until(lambda: len(children_of(parent.pid)) == min(9, processors()))
     workers = children_of(parent.pid)
     wait_until(lambda: all(ignores_ctrl_c(worker) for worker in workers))
+    time.sleep(0.5)  # the workers are there before the parent has handed out all of the work
     for process in (parent.pid, *workers) if ending == signal.SIGINT else (parent.pid,):
         os.kill(process, ending)
     _, said = parent.communicate(timeout=10)

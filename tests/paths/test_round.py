@@ -1,4 +1,4 @@
-"""A whole run on a real model, killed in every kind of stage: what was done stays done, and the end is reached.
+"""A run on a real model, killed in every kind of stage: what was done stays done, and the end is reached.
 
 The transformers engine, because it starts in seconds; the quickstart runs the same code on vLLM.
 """

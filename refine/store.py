@@ -87,13 +87,21 @@ class CollectionDir:
 
         Raises UsageError where this is no collection, DataError where its settings cannot be read.
         """
+        return str(self._settings()["model"])
+
+    def weights(self) -> str:
+        """What tells the policy it was made with from others of its name (`Policy.weights`); empty where that
+        was not known. Raises what `model` raises."""
+        return str(self._settings().get("weights") or "")
+
+    def _settings(self) -> Mapping[str, Any]:
         file = self.path / "settings.json"
         if not file.exists():
             raise UsageError(f"{self.path} holds no collection: it has no settings.json")
         known = read_json(file)
         if not isinstance(known, dict) or not isinstance(known.get("model"), str):
             raise DataError("names no model", path=file)
-        return str(known["model"])
+        return known
 
     def diagnoses(self, tasks: Sequence[Task]) -> dict[str, Diagnosis]:
         """Rows written so far, by task id, those of other tasks left out.

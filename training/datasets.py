@@ -99,7 +99,7 @@ class SftRow:
     @classmethod
     def from_task(cls, task: Task, template: Template) -> Self:
         """The gold answer, as the model is to write it. Raises DataError where the task has none."""
-        if task.gold is None or not (task.gold.calls or task.gold.response):
+        if task.gold is None or not is_demonstration(task):
             raise DataError(f"task {task.id!r}: no calls and no response to train on")
         calls = FORMATS[template.call_format].render(task.gold.calls) if task.gold.calls else None
         return cls(
@@ -107,6 +107,11 @@ class SftRow:
             prompt_ids=tuple(template.prompt_ids(task.messages, task.tools)),
             answer_ids=tuple(template.answer_ids(calls or task.gold.response or "")),
         )
+
+
+def is_demonstration(task: Task) -> bool:
+    """Whether there is an answer to train on: gold calls, or prose that somebody wrote."""
+    return task.gold is not None and bool(task.gold.calls or task.gold.response)
 
 
 def read_pairs(path: Path) -> tuple[list[PairRow], list[BadRow]]:

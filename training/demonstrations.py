@@ -11,14 +11,17 @@ from rich.console import Console
 
 from strop.agent.audit import trained_stop_candidates
 from strop.agent.chat import ChatTemplate
+from strop.agent.loading import weights_of
 from strop.agent.models import ModelStore, ResolvedModel
 from strop.agent.profile import Profile, read_profile
 from strop.refine.check import STOP_TEXT
 from strop.refine.store import CollectionDir
+from strop.tools.errors import UsageError
 from strop.tools.task import Task
 from strop.training.config import RoundConfig, WarmupTable
 from strop.training.copies import refuse_copies, yardsticks_here
 from strop.training.corpus import CorpusConfig, Stop, corpus
+from strop.training.datasets import is_demonstration
 from strop.training.families import families
 from strop.training.layouts import read_layout
 from strop.training.recipe import TrainSummary
@@ -33,8 +36,8 @@ def warm_up(
     asked = {_asked(task) for task in held_out}
     tasks = [task for task in _gold_tasks(config, table, console) if _asked(task) not in asked]
     screening = refuse_copies(tasks, allowed=config.tasks.allow_copies, lifted_by="tasks.allow_copies = true")
-    model = ModelStore().resolve(config.model)
-    template = ChatTemplate.load(model.path, call_format=model.call_format)
+    model, profile = _known(Student(config.model, config.adapter))
+    template = ChatTemplate.load(model.path, call_format=profile.call_format)
     train_warmup(
         model.path,
         tasks,
@@ -42,6 +45,7 @@ def warm_up(
         out,
         table.stages,
         table.train,
+        base_adapter=config.adapter,
         model_name=model.name,
         screening=screening,
     )
@@ -64,7 +68,10 @@ def _file_tasks(table: WarmupTable, console: Console) -> list[Task]:
     loaded = read_layout(table.file)
     for row in loaded.bad:
         console.print(f"{table.file}:{row.line}: skipped: {row.reason}", style="yellow")
-    return [task for _, task in loaded.tasks if task.gold and (task.gold.calls or task.gold.response)]
+    for line, task in loaded.tasks:
+        if not is_demonstration(task):
+            console.print(f"{table.file}:{line}: skipped: {task.id} has no gold to learn", style="yellow")
+    return [task for _, task in loaded.tasks if is_demonstration(task)]
 
 
 def _asked(task: Task) -> str:
@@ -95,14 +102,16 @@ def learn_from_samples(
 
     With `stop_token` checks of right drafts are answered by a token, where one can be taught; it is noted
     beside the adapter. `screening`, what the tasks were compared with, goes into the summary. None where the
-    samples teach nothing. Raises UsageError where the tasks are not those that were sampled, and what
-    `strop.training.sft.train_sft` raises.
+    samples teach nothing. Raises UsageError where the tasks are not those that were sampled, or the policy is
+    not the one they were sampled from, and what `strop.training.sft.train_sft` raises.
     """
-    model, adapter = ModelStore().resolve(student.model), student.adapter
-    profile = model.profile if adapter is None else read_profile(adapter).over(model.profile)
+    model, profile = _known(student)
+    store, weights = CollectionDir(collection), weights_of(model.path, student.adapter)
+    if store.weights() not in ("", weights):
+        raise UsageError(f"{collection} was sampled from another policy than the one that is to learn")
     template = ChatTemplate.load(model.path, call_format=profile.call_format)
     stop = teachable_stop(model, profile) if stop_token else Stop(None, profile.stop_text or STOP_TEXT)
-    learned = corpus(tasks, CollectionDir(collection).diagnoses(tasks), template, stop, rows)
+    learned = corpus(tasks, store.diagnoses(tasks), template, stop, rows)
     if not learned:
         return None
     taught = Profile(stop_token_id=stop.token_id) if rows.drafts else None
@@ -111,11 +120,18 @@ def learn_from_samples(
         learned,
         out,
         train,
-        base_adapter=adapter,
+        base_adapter=student.adapter,
         model_name=model.name,
         teaches=taught,
         screening=screening,
     )
+
+
+def _known(student: Student) -> tuple[ResolvedModel, Profile]:
+    """The student's model, and what is known of how it talks: by its adapter, completed by the model."""
+    model = ModelStore().resolve(student.model)
+    own = Profile() if student.adapter is None else read_profile(student.adapter)
+    return model, own.over(model.profile)
 
 
 def teachable_stop(model: ResolvedModel, profile: Profile) -> Stop:

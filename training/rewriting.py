@@ -25,7 +25,7 @@ from strop.tools.errors import ModelError, RunError
 from strop.tools.files import read_json, write_json
 
 BLOCK = 1 << 22
-"""Numbers that are worked on at once: 32 MiB in float64."""
+"""Numbers that are worked on at once, unless told otherwise: 32 MiB in float64."""
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Number formats in which weights can be added to."""
 DTYPES = {"float32": "F32", "bfloat16": "BF16"}
@@ -85,8 +85,10 @@ class Rounding:
         return math.sqrt(self.lost / self.moved) if self.moved else 0.0
 
 
-def rewrite(source: Weights, out: Path, change: Change, dtype: str | None = None) -> Rounding:
-    """Fill the directory `out` with the checkpoint `source`, its weights changed.
+def rewrite(
+    source: Weights, out: Path, change: Change, dtype: str | None = None, *, block: int = BLOCK
+) -> Rounding:
+    """Fill the directory `out` with the checkpoint `source`, its weights changed, `block` numbers at once.
 
     Weights keep their number format, or get `dtype`, a name in `DTYPES`. Configuration, tokenizer and
     whatever else lies beside the weights is copied. Raises ModelError where a tensor cannot be read or does
@@ -102,7 +104,7 @@ def rewrite(source: Weights, out: Path, change: Change, dtype: str | None = None
             with (out / file.name).open("wb") as stream:
                 _write_header(stream, {name: source.tensors[name] for name in names}, kinds)
                 for name in names:
-                    for rows in _blocks(source.tensors[name].shape):
+                    for rows in _blocks(source.tensors[name].shape, block):
                         stream.write(_changed(source, name, rows, change, kinds[name], rounding))
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -133,10 +135,10 @@ def _size(stored: StoredTensor, kind: str) -> int:
     return stored.size if kind == stored.dtype else math.prod(stored.shape) * FLOATS[kind].itemsize
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows that are worked on together."""
+def _blocks(shape: tuple[int, ...], block: int) -> Iterator[slice]:
+    """Rows that are worked on together: as many as have `block` numbers, and at least one."""
     count = shape[0] if shape else 1
-    step = max(1, BLOCK // max(1, math.prod(shape[1:])))
+    step = max(1, block // max(1, math.prod(shape[1:])))
     for start in range(0, count, step):
         yield slice(start, min(count, start + step))
 

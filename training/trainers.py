@@ -13,22 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOTrainer, SFTTrainer
 
@@ -40,6 +31,7 @@ from strop.training.datasets import Row, usable
 from strop.training.failures import clear_failures
 from strop.training.job import Base, TrainJob, mark_whole, step_of
 from strop.training.neighbours import GroupedOrder, groups, slices
+from strop.training.progress import bar, say
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.shared_prefix import IGNORED, SharedPrefix
@@ -290,26 +282,6 @@ class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self._ranks.wait()  # every process adds the state of its random numbers
         if self._ranks.first:
             mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-
-@contextmanager
-def bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A progress bar with the time left, in the first process; yields ``advance(steps, total=None)``."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    hidden = not Ranks.here().first
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=hidden) as progress:
-        task = progress.add_task(what, total=total)
-
-        def advance(steps: int, total: int | None = None) -> None:
-            progress.update(task, advance=steps, total=total)
-
-        yield advance
-
-
-def say(text: str) -> None:
-    """One line for the person watching, from the first process."""
-    if Ranks.here().first:
-        Console(stderr=True).print(text)
 
 
 def peak_memory(where: Hardware) -> int:

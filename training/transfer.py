@@ -20,7 +20,7 @@ from strop.agent.profile import PROFILE_FILE, Profile, read_profile, write_profi
 from strop.tools.errors import ModelError
 from strop.tools.files import read_json, whole_directory, write_json
 from strop.training.factors import Adapter, read_adapter
-from strop.training.rewriting import FLOATS, Weights, rewrite
+from strop.training.rewriting import BLOCK, FLOATS, Weights, rewrite
 
 _KINSHIP = (
     "architectures",
@@ -58,13 +58,14 @@ def transfer_adapter(adapter: Path, old: Path, new: Path, out: Path, *, name: st
     return len(read.factors)
 
 
-def transfer_checkpoint(old: Path, tuned: Path, new: Path, out: Path) -> float:
+def transfer_checkpoint(old: Path, tuned: Path, new: Path, out: Path, *, block: int = BLOCK) -> float:
     """Write the checkpoint new + (tuned − old) to `out`; returns what rounding took of the difference.
 
-    Sums are made in float64 and rounded once, to the number format of `new`. Where nothing was tuned, weights
-    are exactly those of `new`; where `new` is `old`, exactly those of `tuned`. What is returned is the error
-    of `strop.training.rewriting.Rounding`. Raises ModelError naming the tensor, token or setting in which the
-    three differ, UsageError where `out` holds something, RunError where the disk refuses.
+    Sums are made in float64, of some `block` numbers at once, and rounded once, to the number format of
+    `new`. Where nothing was tuned, weights are exactly those of `new`; where `new` is `old`, exactly those of
+    `tuned`. What is returned is the error of `strop.training.rewriting.Rounding`. Raises ModelError naming
+    the tensor, token or setting in which the three differ, UsageError where `out` holds something, RunError
+    where the disk refuses.
     """
     for one in (old, tuned):
         refuse_strange_model(one, new)
@@ -77,7 +78,7 @@ def transfer_checkpoint(old: Path, tuned: Path, new: Path, out: Path) -> float:
             return _moved(name, before.rows(name, rows), trained.rows(name, rows), stored)
 
         with whole_directory(out) as growing:
-            rounding = rewrite(after, growing, moved)
+            rounding = rewrite(after, growing, moved, block=block)
             if profile != Profile():
                 write_profile(growing, profile)
     return rounding.error

@@ -22,7 +22,7 @@ def refuse_unlearnable(model: Path, rows: Sequence[SftRow]) -> None:
     """
     try:
         untrained = {row.token.id: row.token.text for row in special_rows(model) if not row.trained}
-    except ModelError:
+    except (ModelError, DataError):
         return
     for row in rows:
         for token in row.answer_ids:

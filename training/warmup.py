@@ -63,19 +63,22 @@ def train_warmup(
     config: WarmupConfig,
     train: SftConfig,
     *,
+    base_adapter: Path | None = None,
     model_name: str | None = None,
     on_log: OnLog | None = None,
     screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `tasks`' gold, stage by stage, and put the last stage's at `out`.
 
-    The stages before it stay beside it, in ``OUT.stage-N``. A call that was killed goes on in the stage it
-    was in. Raises DataError for a task without gold to train on, and what `train_sft` raises.
+    The first goes on from `base_adapter`, where one is given; those before the last stay beside `out`, in
+    ``OUT.stage-N``. A call that was killed goes on in the stage it was in. Difficulty by loss is that of the
+    model without any adapter. Raises DataError for a task without gold to train on, and what `train_sft`
+    raises.
     """
     rows = {task.id: SftRow.from_task(task, template) for task in tasks}
     loss = {} if config.by == "features" else _losses(model_path, rows, out, train)
     stages = curriculum(tasks, scores(tasks, config.by, loss), config)
-    adapter: Path | None = None
+    adapter = base_adapter
     for number, stage in enumerate(stages, start=1):
         place = out if number == len(stages) else out.with_name(f"{out.name}.stage-{number}")
         demonstrations = [rows[task.id] for task in stage]

@@ -151,10 +151,15 @@ def warmup(
     from strop.agent.cli.parsing import read_tasks_aloud
     from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies
+    from strop.training.datasets import is_demonstration
     from strop.training.sft import SftConfig
     from strop.training.warmup import WarmupConfig, train_warmup
 
-    tasks = [task for task in read_tasks_aloud(data) if task.gold and (task.gold.calls or task.gold.response)]
+    read = read_tasks_aloud(data)
+    tasks = [task for task in read if is_demonstration(task)]
+    for task in read:
+        if not is_demonstration(task):
+            typer.echo(f"{data}: skipped: {task.id} has no gold to learn", err=True)
     screening = refuse_copies(tasks, allowed=allow_copies, lifted_by="--allow-copies")
     _say_compared(screening)
     resolved = ModelStore().resolve(model)
@@ -219,18 +224,14 @@ def samples(
 
     COLLECTION must have been sampled from the very policy that is trained.
     """
-    from strop.refine.store import CollectionDir
+    from strop.agent.cli.parsing import read_tasks_aloud
     from strop.tools.errors import UsageError
     from strop.training.copies import refuse_copies
     from strop.training.corpus import CorpusConfig
     from strop.training.demonstrations import Student, learn_from_samples
-    from strop.training.layouts import read_layout
     from strop.training.sft import SftConfig
 
-    loaded = read_layout(data)
-    _warn(data, loaded.bad)
-    tasks = [task for _, task in loaded.tasks]
-    CollectionDir(collection).model()  # refuses what is none
+    tasks = read_tasks_aloud(data)
     screening = refuse_copies(tasks, allowed=allow_copies, lifted_by="--allow-copies")
     _say_compared(screening)
     recipe = _recipe(
@@ -360,6 +361,8 @@ def _warn(path: Path, bad: list[BadRow]) -> None:
 
 def _say_compared(screening: Mapping[str, Any]) -> None:
     """Which benchmarks the data were compared with, in a line; the reasons are in the summary."""
+    if not Ranks.here().first:
+        return
     names = ", ".join(screening["compared"]) or "no benchmark"
     others = ", ".join(screening["not_compared"])
     typer.echo(f"compared with {names}" + (f"; not with {others}" if others else ""), err=True)

@@ -42,6 +42,7 @@ from strop.agent.engines.children import mark_children
 from strop.agent.engines.merge import merged_checkpoint
 from strop.agent.engines.vllm_requests import (
     HINT,
+    client_errors,
     completion,
     finish_reason,
     first_line,
@@ -278,7 +279,7 @@ class VllmEngine:
     def _classified(self, error: Exception) -> Exception:
         if self._engine is None or self._engine.errored:
             return EngineDeadError(DEAD)
-        if isinstance(error, _client_errors()):
+        if isinstance(error, client_errors()):
             return UsageError(f"vLLM refused the request: {first_line(error)}")
         return EngineError(f"vLLM failed on a request: {first_line(error)}; {HINT}")
 
@@ -378,13 +379,6 @@ def _start(arguments: Mapping[str, Any]) -> Any:
             return AsyncLLM.from_engine_args(engine_args)
         except Exception as error:
             raise EngineError(f"vLLM did not start: {first_line(error)}; {HINT}") from error
-
-
-def _client_errors() -> tuple[type[Exception], ...]:
-    """What vLLM raises for a request that is wrong; newer versions have a class of their own for it."""
-    from vllm import exceptions
-
-    return (ValueError, getattr(exceptions, "VLLMClientError", ValueError))
 
 
 def _zmq_context(engine: Any) -> Any:

@@ -106,3 +106,10 @@ def first_line(error: BaseException) -> str:
         return type(error).__name__
     vague = "validation error" in lines[0] or "Invalid structural tag" in lines[0]
     return lines[1] if len(lines) > 1 and vague else lines[0]
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """What vLLM raises for a request that is wrong; newer versions have a class of their own for it."""
+    from vllm import exceptions
+
+    return (ValueError, getattr(exceptions, "VLLMClientError", ValueError))

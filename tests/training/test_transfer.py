@@ -17,7 +17,6 @@ from strop.agent.checkpoint import missing_parts
 from strop.agent.profile import Profile, read_profile, write_profile
 from strop.tools.errors import ModelError, UsageError
 from strop.tools.files import read_json, write_json
-from strop.training import rewriting
 from strop.training.merging import merge_adapter
 from strop.training.transfer import transfer_adapter, transfer_checkpoint
 from tests.training.tiny import tiny_adapter, tiny_checkpoint
@@ -97,13 +96,11 @@ def test_what_was_tuned_comes_back_exactly_where_the_version_is_the_same(old: Pa
     assert all(torch.equal(one, weights(new)[name]) for name, one in weights(tmp_path / "untuned").items())
 
 
-def test_a_checkpoint_gets_the_difference_block_by_block(
-    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rewriting, "BLOCK", 70)  # two rows of 32 at a time, and of 48 one
+def test_a_checkpoint_gets_the_difference_block_by_block(old: Path, tmp_path: Path) -> None:
+    block = 70  # two rows of 32 at a time, and of 48 one
     tuned, new = version(old, tmp_path / "tuned", noise(2)), version(old, tmp_path / "new", noise(3))
     write_profile(tuned, Profile(stop_text="no changes"))
-    assert transfer_checkpoint(old, tuned, new, tmp_path / "moved") < 1e-6
+    assert transfer_checkpoint(old, tuned, new, tmp_path / "moved", block=block) < 1e-6
     was, became, now = weights(old), weights(tuned), weights(new)
     got = weights(tmp_path / "moved")
     assert got.keys() == now.keys()

@@ -123,3 +123,14 @@ def test_the_models_loss_is_measured_once_and_is_what_training_begins_with(tmp_p
     assert measure_loss(checkpoint, rows, kept, RECIPE) == together
     assert kept.read_text() == written
     assert len(set(together.values())) == len(rows)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_warm_up_goes_on_from_an_adapter(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny")
+    one = WarmupConfig(stages=1)
+    first, second = tmp_path / "first", tmp_path / "second"
+    train_warmup(checkpoint, TASKS, Folded(), first, one, RECIPE)  # type: ignore[arg-type]
+    train_warmup(checkpoint, TASKS, Folded(), second, one, RECIPE, base_adapter=first)  # type: ignore[arg-type]
+    began, went_on = (read_jsonl(out / "train_log.jsonl")[0][0][1]["loss"] for out in (first, second))
+    assert went_on < began

@@ -114,6 +114,9 @@ class WarmupTable(Table):
 
     file: Path | None = None
     """Tasks, in any layout of `strop.training.layouts`."""
+    regroup: Annotated[int, Field(ge=0)] = 0
+    """How many families to make of the file's tasks (`strop.training.regrouping`); 0: they are taken as they
+    are."""
     families: Annotated[int, Field(ge=0)] = 0
     """How many families of tasks to synthesise beside them (`strop.training.families`)."""
     stages: Annotated[WarmupConfig, closed(WarmupConfig)] = WarmupConfig()
@@ -125,6 +128,8 @@ class WarmupTable(Table):
     def _some_source(self) -> WarmupTable:
         if self.file is None and self.families == 0:
             raise ValueError("give 'file', 'families' or both")
+        if self.regroup and self.file is None:
+            raise ValueError("'regroup' needs a 'file'")
         return self
 
 

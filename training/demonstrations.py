@@ -25,6 +25,7 @@ from strop.training.datasets import is_demonstration
 from strop.training.families import families
 from strop.training.layouts import read_layout
 from strop.training.recipe import TrainSummary
+from strop.training.regrouping import regroup
 from strop.training.sft import SftConfig, train_sft
 from strop.training.warmup import train_warmup
 
@@ -54,12 +55,16 @@ def warm_up(
 def _gold_tasks(config: RoundConfig, table: WarmupTable, console: Console) -> list[Task]:
     """Those of the file, which must not repeat a benchmark, and synthesised ones, of which those that do are
     left out: thousands of made-up requests come near some question that is everybody's."""
+    given = _file_tasks(table, console)
+    if table.regroup:
+        given = regroup(given, table.regroup, config.seed)
+        console.print(f"{len(given)} tasks in {table.regroup} families, made of the file's")
     made = families(table.families, config.seed)
     allowed = config.tasks.allow_copies
     copies = set() if allowed else {hit.task for hit in yardsticks_here().screen(made).hits}
     if copies:
         console.print(f"left out {len(copies)} synthesised tasks that come near a benchmark's")
-    return [*_file_tasks(table, console), *(task for task in made if task.id not in copies)]
+    return [*given, *(task for task in made if task.id not in copies)]
 
 
 def _file_tasks(table: WarmupTable, console: Console) -> list[Task]:

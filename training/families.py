@@ -155,7 +155,7 @@ def _unmet(catalogue: Catalogue, offer: Offer, rng: Random) -> Asked | None:
         if any(are_rivals(absent, tool) for tool in offer.tools):
             return None
         question, missing = sentence(single(absent, rng), rng), absent.does
-    return Asked(question, (), refusal(missing, offer.tools, rng))
+    return Asked(question, (), refusal(missing, [tool.does for tool in offer.tools], rng))
 
 
 def _incomplete(tool: CatalogueTool, rng: Random) -> Asked | None:

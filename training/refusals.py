@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from strop.training.catalogue import Catalogue, CatalogueTool, Unmet
+from strop.training.catalogue import Catalogue, Unmet
 from strop.training.catalogue.phrasing import Slot, fill
 from strop.training.exchange import Exchange, asking
 from strop.training.offers import any_tool, far_tools, near_misses, near_requests
@@ -43,12 +43,14 @@ def irrelevance(catalogue: Catalogue, rng: Random) -> Exchange:
         tools = near_requests(catalogue, domain, f"{question} {missing}", count, rng) if near else []
     tools = tools or far_tools(catalogue, domain, count, rng)
     opener = f"{rng.choice(catalogue.openers[domain])} " if rng.random() < 0.12 else ""
-    return asking(opener + question, tools, response=refusal(missing, tools, rng))
+    return asking(opener + question, tools, response=refusal(missing, [tool.does for tool in tools], rng))
 
 
-def refusal(missing: str, tools: Sequence[CatalogueTool], rng: Random) -> str:
-    """Prose that says what is missing and what these tools can do."""
-    return rng.choice(_REFUSALS).format(missing=missing, does=_abilities(tools))
+def refusal(missing: str, abilities: Sequence[str], rng: Random) -> str:
+    """Prose that says what is missing and what these tools can do, each in words that follow "can"."""
+    *others, last = abilities
+    does = f"{', '.join(others)} or {last}" if others else last
+    return rng.choice(_REFUSALS).format(missing=missing, does=does)
 
 
 def ask(catalogue: Catalogue, unmet: Unmet, rng: Random) -> str:
@@ -58,8 +60,3 @@ def ask(catalogue: Catalogue, unmet: Unmet, rng: Random) -> str:
         pieces,
         {piece.path: rng.choice(catalogue.pools[piece.path]) for piece in pieces if isinstance(piece, Slot)},
     )
-
-
-def _abilities(tools: Sequence[CatalogueTool]) -> str:
-    *others, last = (tool.does for tool in tools)
-    return f"{', '.join(others)} or {last}" if others else last

@@ -2,6 +2,9 @@
 
 Loss is taken on the answer alone, its end-of-turn id included. Several answers to one prompt that meet in a
 micro-batch compute the prompt once (`strop.training.shared_prefix`).
+
+By default every id weighs the same, as in TRL. Whether to call a tool at all is then one id among the dozens
+of an answer, and hardly learned; `SftConfig.first_share` weighs answers alike, and their first ids more.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from strop.agent.checkpoint import fingerprint
 from strop.agent.profile import Profile
+from strop.tools.bounds import require
 from strop.tools.files import JsonlWriter, read_jsonl
 from strop.training.datasets import SftRow
 from strop.training.job import Base, TrainJob, digest, identity
@@ -29,7 +33,16 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftConfig(Recipe):
-    """How to train on demonstrations; the recipe as it stands."""
+    """How to train on demonstrations. Raises UsageError where a value is out of range."""
+
+    first_share: float | None = None
+    """Part of an answer's weight that its first id has, where calls and prose part; its other ids share the
+    rest, and every answer weighs the same. None: every id weighs the same, as in TRL."""
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)  # a dataclass with slots has no argumentless super()
+        if self.first_share is not None:
+            require(self, [("first_share", 0 <= self.first_share <= 1, "in [0, 1]")])
 
 
 def train_sft(
@@ -101,7 +114,7 @@ def demonstration_trainer(
     from strop.training import adapter, trainers
 
     tokenizer = adapter.load_tokenizer(model_path)
-    return trainers.DemonstrationTrainer(
+    trainer = trainers.DemonstrationTrainer(
         model=model,
         args=SFTConfig(**trainers.arguments(config, work, adapter.hardware(config.dtype), len(rows))),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id),
@@ -114,3 +127,5 @@ def demonstration_trainer(
         processing_class=tokenizer,
         peft_config=None if hasattr(model, "peft_config") else adapter.lora(config, model),
     )
+    trainer.first_share = config.first_share
+    return trainer

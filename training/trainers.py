@@ -157,6 +157,29 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
 class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
     """SFT on rows of input_ids and labels, none of them touched."""
 
+    first_share: float | None = None
+    """As `strop.training.sft.SftConfig` has it."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's, or with `first_share` the mean over answers; then `num_items_in_batch` counts answers."""
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.first_share is not None:
+            weights = answer_weights(inputs["labels"], self.first_share)
+            answers = len(weights) if num_items_in_batch is None else num_items_in_batch
+            loss = -(outputs.log_probs * weights).sum() / answers
+            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes  # DDP takes the mean of the processes' gradients
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """Of all processes and micro-batches of a step; answers instead of ids, with `first_share`."""
+        if self.first_share is not None:
+            first = [{"labels": _one_label_each(batch["labels"])} for batch in batch_samples]
+            return super()._get_num_items_in_batch(first, device)
+        return super()._get_num_items_in_batch(batch_samples, device)
+
     def losses(self, rows: Sequence[int]) -> list[float]:
         """Mean negative log-likelihood a labelled id of each of these rows, in nats."""
         batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
@@ -165,6 +188,26 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
             output = self.model(**batch, fused_lm_head=True, use_cache=False)
         labelled = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
         return (-output.log_probs.float().sum(dim=1) / labelled.clamp_min(1)).tolist()  # type: ignore[no-any-return]
+
+
+def answer_weights(labels: torch.Tensor, first_share: float) -> torch.Tensor:
+    """Weight of each label but the first column's, [rows, length - 1]; those of a row add up to 1.
+
+    A row's first labelled id has `first_share` of it, or all where it is the only one.
+    """
+    labelled = (labels[:, 1:] != IGNORED).float()
+    first = labelled * (labelled.cumsum(dim=1) == 1)
+    rest = labelled - first
+    others = rest.sum(dim=1, keepdim=True)
+    share = torch.where(others > 0, first_share, 1.0)
+    return first * share + rest * (1 - share) / others.clamp_min(1)
+
+
+def _one_label_each(labels: torch.Tensor) -> torch.Tensor:
+    """Labels of the same shape of which every row has one."""
+    marks = torch.full_like(labels, IGNORED)
+    marks[:, -1] = 0
+    return marks
 
 
 def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dict[str, Any]:

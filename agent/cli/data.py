@@ -107,6 +107,33 @@ def convert(
 
 
 @app.command()
+def regroup(
+    source: Annotated[Path, typer.Argument(metavar="TASKS", help="Tasks with gold calls, in any layout.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="Where to write the families.")],
+    count: Annotated[int, typer.Option("--n", "-n", "--count", min=1, help="Families, at most.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same families.")] = 0,
+) -> None:
+    """Put tasks together, a few to the same tools, and beside them some that those tools cannot serve.
+
+    Prompts share their beginning, which training computes once, and what decides is what is asked.
+    """
+    from strop.agent.cli.parsing import read_tasks_aloud
+    from strop.tools.files import write_jsonl
+    from strop.tools.task import tasks_to_rows
+    from strop.training.regrouping import regroup as regrouped
+    from strop.training.regrouping import usable
+
+    given = read_tasks_aloud(source)
+    tasks = regrouped(given, count, seed)
+    write_jsonl(out, tasks_to_rows(tasks))
+    prose = sum(task.category == "irrelevance" for task in tasks)
+    typer.echo(
+        f"{sum(map(usable, given)):,} of {len(given):,} tasks can be put to other tools; "
+        f"{len(tasks):,} tasks ({prose:,} of them without a call) written to {out}"
+    )
+
+
+@app.command()
 def synthesise(
     out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="Where to write the tasks.")],
     count: Annotated[int, typer.Option("--n", "-n", "--count", min=1, help="How many tasks.")] = 200,

@@ -54,6 +54,15 @@ TrackOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--track", metavar="NAME", help="tensorboard, trackio or wandb; may be given again."),
 ]
+FirstShareOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--first-share",
+        min=0,
+        max=1,
+        help="Answers weigh alike, their first ids have this part; default: every id weighs the same.",
+    ),
+]
 OWN = "the objective's"
 """Default of what the objective decides."""
 RankOption: TypeAlias = Annotated[int, typer.Option("--rank", min=1, help="Of the adapter.")]
@@ -70,6 +79,7 @@ def sft(
     batch_size: BatchOption = 8,
     micro_batch_size: MicroOption = 1,
     max_length: LengthOption = 2048,
+    first_share: FirstShareOption = None,
     rank: RankOption = 16,
     gradient_checkpointing: RecomputeOption = False,
     dtype: DtypeOption = "auto",
@@ -112,7 +122,7 @@ def sft(
         resolved.path,
         rows,
         out,
-        SftConfig(**recipe),
+        SftConfig(**recipe, first_share=first_share),
         base_adapter=adapter,
         model_name=name,
         track=track,
@@ -138,6 +148,7 @@ def warmup(
     batch_size: BatchOption = 16,
     micro_batch_size: MicroOption = 4,
     max_length: LengthOption = 2048,
+    first_share: FirstShareOption = None,
     rank: RankOption = 16,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -174,7 +185,7 @@ def warmup(
         dtype=dtype,
         seed=seed,
     )
-    config = SftConfig(**recipe)
+    config = SftConfig(**recipe, first_share=first_share)
     order = WarmupConfig(stages=stages, replay=replay, by=by, seed=seed)
     summary = train_warmup(
         resolved.path,
@@ -215,6 +226,7 @@ def samples(
     batch_size: BatchOption = 16,
     micro_batch_size: MicroOption = 4,
     max_length: LengthOption = 2048,
+    first_share: FirstShareOption = None,
     rank: RankOption = 16,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -250,7 +262,7 @@ def samples(
         collection,
         out,
         CorpusConfig(accepted=accepted, drafts=drafts, right_share=right_share, seed=seed),
-        SftConfig(**recipe),
+        SftConfig(**recipe, first_share=first_share),
         stop_token=stop_token,
         screening=screening,
     )

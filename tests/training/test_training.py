@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -26,6 +28,8 @@ from strop.tools.files import read_jsonl
 from strop.training.datasets import PairRow
 from strop.training.dpo import DpoConfig, train_dpo
 from strop.training.sft import SftConfig, train_sft
+from strop.training.shared_prefix import IGNORED
+from strop.training.trainers import answer_weights
 from tests.training.killed import train
 from tests.training.tiny import demonstrations, pairs, tiny_checkpoint
 
@@ -142,6 +146,42 @@ def test_sft_lowers_the_loss_on_the_answers(checkpoint: Path, tmp_path: Path) ->
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     assert rows[-1]["token_accuracy"] > rows[0]["token_accuracy"]
     assert summary.shared_prefix == "on"
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.floats(0, 1))
+def test_every_answer_weighs_the_same_and_its_first_id_its_share(lengths: list[int], share: float) -> None:
+    labels = torch.full((len(lengths), 14), IGNORED)
+    for row, length in enumerate(lengths):
+        labels[row, 3 : 3 + length] = 7
+    weights = answer_weights(labels, share)
+    assert weights.sum(dim=1).tolist() == pytest.approx([1.0] * len(lengths))
+    firsts = [1.0 if length == 1 else share for length in lengths]
+    assert weights[:, 2].tolist() == pytest.approx(firsts)
+    assert bool((weights[labels[:, 1:] == IGNORED] == 0).all())
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_the_weighted_loss_is_a_mean_over_answers_however_they_are_batched(
+    micro: int, checkpoint: Path, tmp_path: Path
+) -> None:
+    rows = demonstrations(4)
+    rows[0] = replace(rows[0], answer_ids=(*rows[0].answer_ids, 9, 8, 7, 6, 5))
+    config = SftConfig(
+        dtype="float32", batch_size=4, micro_batch_size=micro, first_share=0.4, learning_rate=1e-6
+    )
+    (step,) = log_of(train_sft(checkpoint, rows, tmp_path / "out", config).adapter)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    losses = []
+    for row in rows:
+        first = -log_probability(model, row.prompt_ids, row.answer_ids[:1])
+        whole = -log_probability(model, row.prompt_ids, row.answer_ids)
+        losses.append(0.4 * first + 0.6 * (whole - first) / (len(row.answer_ids) - 1))
+    assert step["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+
+
+def test_a_share_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(UsageError, match="first_share"):
+        SftConfig(first_share=1.5)
 
 
 @pytest.mark.parametrize("kind", ["dpo", "sft"])

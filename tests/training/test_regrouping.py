@@ -1,0 +1,126 @@
+"""Given tasks, put to the tools of others: gold stays right; what cannot be served is answered in prose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strop.tools.errors import UsageError
+from strop.tools.judge import judge
+from strop.tools.schema import validate_call
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.task import Gold, Task
+from strop.training.regrouping import ability, are_alike, is_stated, regroup, usable
+from strop.training.synth import synthesise
+
+GIVEN = synthesise(120, 5, ("simple", "multiple", "parallel", "parallel_multiple"))
+MADE = regroup(GIVEN, 30, 3)
+
+
+def families() -> list[list[Task]]:
+    return [list(family) for _, family in groupby(MADE, key=lambda task: task.id.split("/")[1])]
+
+
+def test_a_family_has_one_offer_and_every_gold_is_right_there() -> None:
+    assert len(families()) == 30
+    for family in families():
+        assert all(task.tools == family[0].tools for task in family)
+        assert len({task.messages[0]["content"] for task in family}) == len(family)
+        for task in family:
+            assert task.gold is not None
+            assert judge(task.gold.calls, None, task).correct
+            assert all(validate_call(call, task.tools) == [] for call in task.gold.calls)
+
+
+def test_a_task_is_asked_with_its_own_calls_at_most_once() -> None:
+    questions = [task.messages for task in MADE if task.gold is not None and task.gold.calls]
+    given = {repr(task.messages): task.gold for task in GIVEN}
+    assert len({repr(one) for one in questions}) == len(questions)
+    assert all(task.gold == given[repr(task.messages)] for task in MADE if task.category != "irrelevance")
+
+
+def test_what_no_tool_serves_is_answered_in_prose_that_says_so() -> None:
+    tools = {repr(task.messages): {call.name for call in task.gold.calls} for task in GIVEN if task.gold}
+    unmet = [task for task in MADE if task.category == "irrelevance"]
+    assert 0.15 < len(unmet) / len(MADE) < 0.45
+    for task in unmet:
+        assert task.gold is not None
+        assert task.gold.response
+        assert not {tool.name for tool in task.tools} & tools[repr(task.messages)]
+
+
+@given(st.integers(1, 15), st.integers(0, 50))
+@settings(max_examples=10, deadline=None)
+def test_the_same_seed_gives_the_same_families_and_more_only_add(n: int, seed: int) -> None:
+    fewer, more = regroup(GIVEN, n, seed), regroup(GIVEN, n + 3, seed)
+    assert more[: len(fewer)] == fewer
+    assert regroup(GIVEN, n, seed) == fewer
+
+
+TOOL = ToolSpec("get_news", "Fetches news.", {"type": "object", "properties": {"topic": {"type": "string"}}})
+ONE = Task(
+    "one",
+    ({"role": "user", "content": "News about chess"},),
+    (TOOL,),
+    Gold((ToolCall("get_news", {"topic": "chess"}),)),
+)
+
+
+def test_tasks_that_cannot_be_put_to_other_tools_are_left_out() -> None:
+    assert usable(ONE)
+    turn = {"role": "user", "content": "News about chess"}
+    assert not usable(replace(ONE, gold=Gold((), "No.")))
+    assert not usable(replace(ONE, messages=(turn, turn)))
+    assert not usable(replace(ONE, gold=Gold((ToolCall("get_news", {"topic": "go"}),)))), "stated nowhere"
+    assert not usable(replace(ONE, gold=Gold((ToolCall("get_news", {"topic": 3}),)))), "of another type"
+    assert not usable(replace(ONE, gold=Gold((ToolCall("get_weather", {}),)))), "of no tool"
+    assert not usable(replace(ONE, tools=(replace(TOOL, description="x " * 900),))), "too long"
+    with pytest.raises(UsageError, match="none of these tasks"):
+        regroup([replace(ONE, gold=Gold((), "No."))], 1, 0)
+    with pytest.raises(UsageError, match="cannot make -1"):
+        regroup([ONE], -1, 0)
+
+
+def test_one_task_alone_is_a_family_without_an_unmet_request() -> None:
+    assert [task.gold for task in regroup([ONE], 3, 0)] == [ONE.gold]
+
+
+@pytest.mark.parametrize(
+    ("value", "stated"),
+    [
+        ("Chess", True),
+        ("go", False),
+        ({"a": ["chess", 1250.0]}, True),
+        ([1251], False),
+        (3, True),
+        (True, True),
+        (None, True),
+    ],
+)
+def test_what_is_stated(value: object, stated: bool) -> None:
+    assert is_stated(value, "News about chess, 1,250 of them") is stated
+
+
+@pytest.mark.parametrize(
+    ("description", "does"),
+    [
+        ("Fetches news.", "fetch news"),
+        ("Identifies a plant; by its leaf", "identify a plant"),
+        ("Guess a word (five letters)", "guess a word"),
+        ("Processes and stores text, fast", "process and stores text, fast"),
+        ("news", "use get_news"),
+    ],
+)
+def test_what_a_tool_does_in_words_that_follow_can(description: str, does: str) -> None:
+    assert ability(replace(TOOL, description=description)) == does
+
+
+def test_tools_of_the_same_words_are_alike() -> None:
+    other = replace(TOOL, name="fetchNews", description="Retrieve today's news")
+    assert are_alike(TOOL, other)
+    assert are_alike(other, TOOL)
+    assert not are_alike(TOOL, replace(TOOL, name="add", description="Sum two numbers"))

@@ -30,7 +30,7 @@ def main() -> None:
     template = ChatTemplate.load(model.path, call_format=model.call_format)
     rows = [SftRow.from_task(task, template) for task in families(asked.families, asked.seed)]
     sequences = [[*row.prompt_ids, *row.answer_ids] for row in rows]
-    order = list(GroupedOrder(groups(sequences), asked.seed, asked.together))
+    order = list(GroupedOrder(groups(sequences), list(map(len, sequences)), asked.seed, asked.together))
     computed = 0
     for start in range(0, len(order), asked.together):
         trees, _ = pack([sequences[row] for row in order[start : start + asked.together]])

@@ -38,12 +38,14 @@ class GroupedOrder:
     """A sampler: every index once an epoch, in an order whose every `width` indices are one micro-batch.
 
     No micro-batch takes in the end of one group and the beginning of another where that can be helped: what
-    is left of groups after whole micro-batches is put together with what fits. Shuffled anew each epoch;
+    is left of groups after whole micro-batches is put together with what fits, and of that with what is
+    about as long, for the shorter is padded. `lengths` are those of all sequences. Shuffled anew each epoch;
     the same for the same seed.
     """
 
-    def __init__(self, found: Sequence[Sequence[int]], seed: int, width: int):
+    def __init__(self, found: Sequence[Sequence[int]], lengths: Sequence[int], seed: int, width: int):
         self._groups = [list(group) for group in found]
+        self._lengths = lengths
         self._seed = seed
         self._width = width
         self._epoch = 0
@@ -58,22 +60,32 @@ class GroupedOrder:
     def __iter__(self) -> Iterator[int]:
         rng = Random(f"{self._seed}:{self._epoch}")
         pieces = list(slices(rng.sample(self._groups, len(self._groups)), self._width))
-        batches = _filled(pieces, self._width)
+        batches = _filled(pieces, self._lengths, self._width)
         whole = [batch for batch in batches if len(batch) == self._width]
         rng.shuffle(whole)
         rest = [batch for batch in batches if len(batch) < self._width]
         return (index for batch in (*whole, *rest) for index in batch)
 
 
-def _filled(pieces: Sequence[Sequence[int]], width: int) -> list[list[int]]:
-    """The pieces put together to batches of at most `width`, the largest first, each where it fits best."""
+def _filled(pieces: Sequence[Sequence[int]], lengths: Sequence[int], width: int) -> list[list[int]]:
+    """The pieces put together to batches of at most `width`, the largest first, each where it fits best.
+
+    Where it fits as well into several, it joins what is nearest in length.
+    """
     batches: list[list[int]] = []
     room: dict[int, list[int]] = {}
-    for piece in sorted(pieces, key=len, reverse=True):
-        fits = next((free for free in range(len(piece), width) if room.get(free)), None)
-        at = room[fits].pop() if fits is not None else len(batches)
+
+    def longest(indices: Sequence[int]) -> int:
+        return max(lengths[index] for index in indices)
+
+    for piece in sorted(pieces, key=lambda one: (-len(one), longest(one))):
+        fits = next((room[free] for free in range(len(piece), width) if room.get(free)), None)
         if fits is None:
+            at = len(batches)
             batches.append([])
+        else:
+            at = min(fits, key=lambda one: abs(longest(batches[one]) - longest(piece)))
+            fits.remove(at)
         batches[at] += piece
         room.setdefault(width - len(batches[at]), []).append(at)
     return batches

@@ -80,7 +80,8 @@ class _AsTheyAre:
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.per_device_train_batch_size == 1:
             return super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
-        return GroupedOrder(self.groups(), self.args.seed, self.args.per_device_train_batch_size)
+        lengths = [len(sequence) for sequence in self._sequences()]
+        return GroupedOrder(self.groups(), lengths, self.args.seed, self.args.per_device_train_batch_size)
 
     def prepare(self, _job: TrainJob, *, together: int) -> float:  # noqa: ARG002  # what PairTrainer needs it for
         """What is to be done before the first step; returns the seconds it took."""
@@ -88,8 +89,12 @@ class _AsTheyAre:
 
     def groups(self) -> list[list[int]]:
         """Rows of the training data that share their beginning, those without their kind included."""
+        return groups(self._sequences())
+
+    def _sequences(self) -> list[list[int]]:
+        """The prompts of pairs; of demonstrations, prompt and answer."""
         column = "prompt_ids" if "prompt_ids" in self.train_dataset.column_names else "input_ids"
-        return groups(self.train_dataset[column])
+        return list(self.train_dataset[column])
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
@@ -164,14 +169,21 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's, or with `first_share` the mean over answers; then `num_items_in_batch` counts answers."""
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if self.first_share is not None:
-            weights = answer_weights(inputs["labels"], self.first_share)
-            answers = len(weights) if num_items_in_batch is None else num_items_in_batch
-            loss = -(outputs.log_probs * weights).sum() / answers
-            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-                loss = loss * self.accelerator.num_processes  # DDP takes the mean of the processes' gradients
-        return (loss, outputs) if return_outputs else loss
+        if self.first_share is None or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        kept: list[Any] = []
+
+        def forward(**call: Any) -> Any:
+            kept.append(model(**call))
+            return kept[-1]
+
+        super().compute_loss(forward, inputs, num_items_in_batch=num_items_in_batch)  # for its metrics
+        weights = answer_weights(inputs["labels"], self.first_share)
+        answers = len(weights) if num_items_in_batch is None else num_items_in_batch
+        loss = -(kept[-1].log_probs * weights).sum() / answers
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes  # DDP takes the mean of the processes' gradients
+        return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Of all processes and micro-batches of a step; answers instead of ids, with `first_share`."""

@@ -15,7 +15,7 @@ def test_an_epoch_is_every_index_once_and_no_group_is_cut_needlessly(
     sequences: list[list[int]], seed: int, epoch: int, width: int
 ) -> None:
     found = groups(sequences)
-    order = GroupedOrder(found, seed, width)
+    order = GroupedOrder(found, [len(one) for one in sequences], seed, width)
     order.set_epoch(epoch)
     indices = list(order)
     assert sorted(indices) == list(range(len(sequences)))
@@ -32,7 +32,7 @@ def _in_turn(order: list[int], width: int) -> list[tuple[int, ...]]:
 
 def test_groups_as_large_as_a_micro_batch_never_meet_in_one() -> None:
     found = [[4 * group + place for place in range(4)] for group in range(10)] + [[40], [41, 42], [43]]
-    order = list(GroupedOrder(found, 3, 4))
+    order = list(GroupedOrder(found, [1] * 44, 3, 4))
     assert {index // 4 for index in order[:4]} == {order[0] // 4}
     for batch in _in_turn(order, 4):
         assert len({index // 4 for index in batch}) == 1
@@ -44,7 +44,14 @@ def test_pairs_of_one_prompt_are_a_group() -> None:
 
 
 def test_epochs_differ() -> None:
-    order = GroupedOrder([[index] for index in range(20)], 0, 1)
+    order = GroupedOrder([[index] for index in range(20)], [1] * 20, 0, 1)
     first = list(order)
     order.set_epoch(1)
     assert list(order) != first
+
+
+def test_what_is_left_of_groups_meets_what_is_about_as_long() -> None:
+    lengths = [length for length in (10, 900, 300, 320, 880, 15) for _ in range(2)]
+    order = list(GroupedOrder([[2 * pair, 2 * pair + 1] for pair in range(6)], lengths, 0, 4))
+    for batch in _in_turn(order, 4):
+        assert max(lengths[index] for index in batch) - min(lengths[index] for index in batch) <= 20

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strop.agent.checkpoint import fingerprint
+from strop.agent.loading import weights_of
 from strop.agent.profile import Profile
 from strop.tools.bounds import require
 from strop.tools.files import JsonlWriter, read_jsonl
@@ -81,15 +81,16 @@ def train_sft(
 
 
 def measure_loss(
-    model_path: Path, rows: Sequence[SftRow], kept: Path, config: SftConfig, *, together: int = 8
+    base: Base, rows: Sequence[SftRow], kept: Path, config: SftConfig, *, together: int = 8
 ) -> dict[str, float]:
-    """The model's mean negative log-likelihood an answer id, in nats, of each row by its id.
+    """The policy's mean negative log-likelihood an answer id, in nats, of each row by its id.
 
-    What is known is kept in the file `kept` and not computed again. At most `together` rows with a common
-    beginning are computed at once. Raises what `train_sft` raises.
+    The policy is that of `base`, its adapter included. What is known is kept in the file `kept` and not
+    computed again. At most `together` rows with a common beginning are computed at once. Raises what
+    `train_sft` raises.
     """
-    model = fingerprint(model_path)
-    keys = {row.id: digest([[model, row.prompt_ids, row.answer_ids]]) for row in rows}
+    policy = weights_of(base.path, base.adapter)
+    keys = {row.id: digest([[policy, row.prompt_ids, row.answer_ids]]) for row in rows}
     known = {row["row"]: row["loss"] for _, row in read_jsonl(kept)[0]} if kept.exists() else {}
     missing = [row for row in rows if keys[row.id] not in known]
     if missing:
@@ -97,7 +98,7 @@ def measure_loss(
 
         unbounded = replace(config, max_length=max(config.max_length, *(row.length for row in missing)))
         with JsonlWriter(kept) as file:
-            for row, loss in trainers.losses(model_path, missing, unbounded, demonstration_trainer, together):
+            for row, loss in trainers.losses(base, missing, unbounded, demonstration_trainer, together):
                 known[keys[row.id]] = loss
                 file.write({"row": keys[row.id], "id": row.id, "loss": loss})
     return {row.id: known[keys[row.id]] for row in rows}

@@ -368,17 +368,17 @@ def summary(
 
 
 def losses(
-    model_path: Path,
+    base: Base,
     rows: Sequence[AnyRow],
     config: AnyRecipe,
     build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
     together: int,
 ) -> Iterator[tuple[AnyRow, float]]:
-    """Each row, and the model's loss on it as it is, at most `together` of one beginning at once."""
-    model = load_model(model_path, hardware(config.dtype))
+    """Each row, and the policy's loss on it as it is, at most `together` of one beginning at once."""
+    model = load_model(base.path, hardware(config.dtype), base_adapter=base.adapter)
     kept, _ = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
     with tempfile.TemporaryDirectory() as work, clear_failures(Path(work)):
-        trainer = build(model, model_path, kept, config, Path(work))
+        trainer = build(model, base.path, kept, config, Path(work))
         width = together if share_prefixes(trainer, config) == "on" else 1
         with bar("loss", len(kept)) as advance:
             for indices in slices(trainer.groups(), width):

@@ -3,8 +3,8 @@
 Tasks are ordered by difficulty and cut into stages of equal size; each stage is an SFT that goes on from the
 stage before, on its own tasks and a share of the easier ones, so that what was learned first is not the
 first to be forgotten. How difficult a task is, is told by its computed features
-(`strop.training.difficulty`), by the model's own loss on its gold, or by the mean of its ranks in both. iTool
-states neither measure nor number of stages; these are ours.
+(`strop.training.difficulty`), by the policy's own loss on its gold, or by the mean of its ranks in both.
+iTool states neither measure nor number of stages; these are ours.
 
 Tasks that offer the same tools stay together: they share their prompt's beginning, which is computed once.
 """
@@ -23,6 +23,7 @@ from strop.tools.files import json_text
 from strop.tools.task import Task
 from strop.training.datasets import SftRow
 from strop.training.difficulty import difficulty
+from strop.training.job import Base
 from strop.training.recipe import TrainSummary
 from strop.training.sft import SftConfig, measure_loss, train_sft
 
@@ -72,11 +73,12 @@ def train_warmup(
 
     The first goes on from `base_adapter`, where one is given; those before the last stay beside `out`, in
     ``OUT.stage-N``. A call that was killed goes on in the stage it was in. Difficulty by loss is that of the
-    model without any adapter. Raises DataError for a task without gold to train on, and what `train_sft`
-    raises.
+    policy the first stage goes on from. Raises DataError for a task without gold to train on, and what
+    `train_sft` raises.
     """
     rows = {task.id: SftRow.from_task(task, template) for task in tasks}
-    loss = {} if config.by == "features" else _losses(model_path, rows, out, train)
+    base = Base(model_path, model_name or model_path.name, base_adapter)
+    loss = {} if config.by == "features" else _losses(base, rows, out, train)
     stages = curriculum(tasks, scores(tasks, config.by, loss), config)
     adapter = base_adapter
     for number, stage in enumerate(stages, start=1):
@@ -149,6 +151,6 @@ def _ranks(values: Mapping[str, float]) -> dict[str, float]:
     return {name: first[value] / max(1, len(order) - 1) for name, value in values.items()}
 
 
-def _losses(model_path: Path, rows: Mapping[str, SftRow], out: Path, train: SftConfig) -> dict[str, float]:
+def _losses(base: Base, rows: Mapping[str, SftRow], out: Path, train: SftConfig) -> dict[str, float]:
     kept = out.with_name(f"{out.name}.losses.jsonl")
-    return measure_loss(model_path, list(rows.values()), kept, train)
+    return measure_loss(base, list(rows.values()), kept, train)

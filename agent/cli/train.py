@@ -136,6 +136,7 @@ def warmup(
     data: DataOption,
     out: OutOption,
     model: ModelArgument = DEFAULT_MODEL,
+    adapter: AdapterOption = None,
     stages: Annotated[int, typer.Option("--stages", min=1, help="From easy to hard.")] = 2,
     replay: Annotated[
         float, typer.Option("--replay", help="Easier tasks that a stage repeats, as a share of its own.")
@@ -194,6 +195,7 @@ def warmup(
         out,
         order,
         config,
+        base_adapter=adapter,
         model_name=resolved.name,
         screening=screening,
     )

@@ -14,7 +14,8 @@ from strop.tools.files import read_json, read_jsonl
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message, Task
 from strop.training.families import families
-from strop.training.sft import SftConfig, measure_loss
+from strop.training.job import Base
+from strop.training.sft import SftConfig, measure_loss, train_sft
 from strop.training.warmup import WarmupConfig, curriculum, scores, tools_shown, train_warmup
 from tests.training.tiny import VOCABULARY, demonstrations, tiny_checkpoint
 
@@ -116,13 +117,17 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
 def test_the_models_loss_is_measured_once_and_is_what_training_begins_with(tmp_path: Path) -> None:
     checkpoint, kept = tiny_checkpoint(tmp_path / "tiny"), tmp_path / "losses.jsonl"
     rows = demonstrations(6)
-    together = measure_loss(checkpoint, rows, kept, RECIPE)
-    apart = measure_loss(checkpoint, rows, tmp_path / "apart.jsonl", RECIPE, together=1)
+    base = Base(checkpoint, "tiny", None)
+    together = measure_loss(base, rows, kept, RECIPE)
+    apart = measure_loss(base, rows, tmp_path / "apart.jsonl", RECIPE, together=1)
     assert together == pytest.approx(apart, abs=1e-4)
     written = kept.read_text()
-    assert measure_loss(checkpoint, rows, kept, RECIPE) == together
+    assert measure_loss(base, rows, kept, RECIPE) == together
     assert kept.read_text() == written
     assert len(set(together.values())) == len(rows)
+    trained = train_sft(checkpoint, rows, tmp_path / "adapter", RECIPE).adapter
+    adapted = measure_loss(Base(checkpoint, "tiny", trained), rows, kept, RECIPE)
+    assert sum(adapted.values()) < sum(together.values()), "an adapter's loss is its own"
 
 
 @pytest.mark.usefixtures("one_thread")

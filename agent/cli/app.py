@@ -74,7 +74,7 @@ def _options(
 def main() -> None:
     """Run the command line. Exits; never returns."""
     # What ends a job politely (a scheduler, a container) is heeded like Ctrl-C; the server has its own way.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _leave)
     try:
         app()
     except StropError as error:
@@ -92,6 +92,13 @@ def main() -> None:
         if error.errno != errno.ENOSPC:
             raise
         _fail(f"no space left on the disk: {error.filename or 'a file being written'}", code=1)
+
+
+def _leave(*_: object) -> None:
+    """End as by Ctrl-C, also where that is ignored: shells start background jobs so."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _fail(message: str, *, code: int) -> None:

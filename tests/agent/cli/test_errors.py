@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -161,10 +162,23 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_is_one_line_and_its_own_exit_code(number: signal.Signals, tmp_path: Path) -> None:
+def ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize(
+    ("number", "started"),
+    [
+        (signal.SIGINT, heed_interrupts),
+        (signal.SIGTERM, heed_interrupts),
+        (signal.SIGTERM, ignore_interrupts),
+    ],
+)
+def test_an_interrupt_is_one_line_and_its_own_exit_code(
+    number: signal.Signals, started: Callable[[], None], tmp_path: Path
+) -> None:
     words = [str(STROP), "data", "synthesise", "--n", "500000", "--out", str(tmp_path / "tasks.jsonl")]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=started)
     time.sleep(1.5)
     process.send_signal(number)
     _, text = process.communicate(timeout=60)

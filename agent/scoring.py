@@ -183,7 +183,8 @@ def _row(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
         if not isinstance(result, list):
             raise ValueError("not a list of turns")
         tools = case.turns[-1].tools if is_episode(case) else case.task.tools
-        turns = [[_step(step, tools, call_format) for step in turn] for turn in result]
+        names = _with_dots(tools)
+        turns = [[_step(step, tools, names, call_format) for step in turn] for turn in result]
         prose = [step["content"] for turn in turns for step in turn if not step["read"]]
         verdict = case.score(
             [[step["read"] for step in turn] for turn in turns], prose[-1] if prose else None
@@ -193,12 +194,19 @@ def _row(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
     if is_text_case(case):
         told = {"calls": [], "content": str(result), "text": str(result), "repairs": []}
         return {**told, **case.score_text(str(result)).to_json()}
-    step = _step(result, case.task.tools, call_format)
+    step = _step(result, case.task.tools, _with_dots(case.task.tools), call_format)
     return {**_told(step), **case.score(step["read"], step["content"], step["problem"]).to_json()}
 
 
-def _step(result: Any, tools: Sequence[ToolSpec], call_format: str) -> dict[str, Any]:
-    """One answer: its calls, its prose, and why it cannot be read."""
+def _with_dots(tools: Sequence[ToolSpec]) -> dict[str, str]:
+    """Names by what endpoints that know no dots in them were sent instead."""
+    return {tool.name.replace(".", "_"): tool.name for tool in tools if "." in tool.name}
+
+
+def _step(
+    result: Any, tools: Sequence[ToolSpec], names: Mapping[str, str], call_format: str
+) -> dict[str, Any]:
+    """One answer: its calls, its prose, and why it cannot be read. `names` is what `_with_dots` says."""
     if isinstance(result, str):
         reading = read_calls(result, preferred=call_format, tools=tools)
         broken = reading.problem is not None
@@ -206,8 +214,6 @@ def _step(result: Any, tools: Sequence[ToolSpec], call_format: str) -> dict[str,
         content = result.strip() or None if broken else reading.content
         return {"read": calls, "content": content, "problem": reading.problem, "text": result,
                 "repairs": list(reading.repairs)}  # fmt: skip
-    # Endpoints that know no dots in names were sent them without.
-    names = {tool.name.replace(".", "_"): tool.name for tool in tools}
     calls = tuple(
         ToolCall(
             names.get(name, name), json.loads(arguments) if isinstance(arguments, str) else dict(arguments)

@@ -4,7 +4,7 @@ Loss is taken on the answer alone, its end-of-turn id included. Several answers 
 micro-batch compute the prompt once (`strop.training.shared_prefix`).
 
 By default every id weighs the same, as in TRL. Whether to call a tool at all is then one id among the dozens
-of an answer, and hardly learned; `SftConfig.first_share` weighs answers alike, and their first ids more.
+of an answer, and hardly learned; `SftConfig.opening_share` weighs answers alike, and their openings more.
 """
 
 from __future__ import annotations
@@ -35,14 +35,21 @@ IGNORED = -100
 class SftConfig(Recipe):
     """How to train on demonstrations. Raises UsageError where a value is out of range."""
 
-    first_share: float | None = None
-    """Part of an answer's weight that its first id has, where calls and prose part; its other ids share the
-    rest, and every answer weighs the same. None: every id weighs the same, as in TRL."""
+    opening_share: float | None = None
+    """Part of an answer's weight that its opening has; its other ids share the rest, and every answer weighs
+    the same. None: every id weighs the same, as in TRL."""
+    opening_ids: int = 4
+    """How many ids an opening is: at the first, calls part from prose; within four, one call from a list of
+    them, as the embedded model writes them."""
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)  # a dataclass with slots has no argumentless super()
-        if self.first_share is not None:
-            require(self, [("first_share", 0 <= self.first_share <= 1, "in [0, 1]")])
+        share = self.opening_share
+        bounds = (
+            ("opening_share", share is None or 0 <= share <= 1, "in [0, 1]"),
+            ("opening_ids", self.opening_ids >= 1, "at least 1"),
+        )
+        require(self, bounds)
 
 
 def train_sft(
@@ -128,5 +135,5 @@ def demonstration_trainer(
         processing_class=tokenizer,
         peft_config=None if hasattr(model, "peft_config") else adapter.lora(config, model),
     )
-    trainer.first_share = config.first_share
+    trainer.opening = None if config.opening_share is None else (config.opening_share, config.opening_ids)
     return trainer

@@ -36,6 +36,7 @@ from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.shared_prefix import IGNORED, SharedPrefix
 from strop.training.trackers import watch
+from strop.training.weighting import answer_weights, one_label_each
 
 OnLog = Callable[[Mapping[str, float]], None]
 """Is given every row of the training log."""
@@ -162,14 +163,14 @@ class PairTrainer(_AsTheyAre, DPOTrainer):  # type: ignore[misc]  # TRL is untyp
 class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL is untyped here
     """SFT on rows of input_ids and labels, none of them touched."""
 
-    first_share: float | None = None
-    """As `strop.training.sft.SftConfig` has it."""
+    opening: tuple[float, int] | None = None
+    """Part of an answer's weight that its first so many ids have, as `strop.training.sft.SftConfig` says."""
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """TRL's, or with `first_share` the mean over answers; then `num_items_in_batch` counts answers."""
-        if self.first_share is None or return_outputs:
+        """TRL's, or with `opening` the mean over answers; then `num_items_in_batch` counts answers."""
+        if self.opening is None or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         kept: list[Any] = []
 
@@ -178,7 +179,7 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
             return kept[-1]
 
         super().compute_loss(forward, inputs, num_items_in_batch=num_items_in_batch)  # for its metrics
-        weights = answer_weights(inputs["labels"], self.first_share)
+        weights = answer_weights(inputs["labels"], *self.opening)
         answers = len(weights) if num_items_in_batch is None else num_items_in_batch
         loss = -(kept[-1].log_probs * weights).sum() / answers
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
@@ -186,9 +187,9 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """Of all processes and micro-batches of a step; answers instead of ids, with `first_share`."""
-        if self.first_share is not None:
-            first = [{"labels": _one_label_each(batch["labels"])} for batch in batch_samples]
+        """Of all processes and micro-batches of a step; answers instead of ids, with `opening`."""
+        if self.opening is not None:
+            first = [{"labels": one_label_each(batch["labels"])} for batch in batch_samples]
             return super()._get_num_items_in_batch(first, device)
         return super()._get_num_items_in_batch(batch_samples, device)
 
@@ -200,26 +201,6 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
             output = self.model(**batch, fused_lm_head=True, use_cache=False)
         labelled = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
         return (-output.log_probs.float().sum(dim=1) / labelled.clamp_min(1)).tolist()  # type: ignore[no-any-return]
-
-
-def answer_weights(labels: torch.Tensor, first_share: float) -> torch.Tensor:
-    """Weight of each label but the first column's, [rows, length - 1]; those of a row add up to 1.
-
-    A row's first labelled id has `first_share` of it, or all where it is the only one.
-    """
-    labelled = (labels[:, 1:] != IGNORED).float()
-    first = labelled * (labelled.cumsum(dim=1) == 1)
-    rest = labelled - first
-    others = rest.sum(dim=1, keepdim=True)
-    share = torch.where(others > 0, first_share, 1.0)
-    return first * share + rest * (1 - share) / others.clamp_min(1)
-
-
-def _one_label_each(labels: torch.Tensor) -> torch.Tensor:
-    """Labels of the same shape of which every row has one."""
-    marks = torch.full_like(labels, IGNORED)
-    marks[:, -1] = 0
-    return marks
 
 
 def arguments(recipe: Recipe, work: Path, where: Hardware, examples: int) -> dict[str, Any]:

@@ -54,13 +54,13 @@ TrackOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--track", metavar="NAME", help="tensorboard, trackio or wandb; may be given again."),
 ]
-FirstShareOption: TypeAlias = Annotated[
+OpeningOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        "--first-share",
+        "--opening-share",
         min=0,
         max=1,
-        help="Answers weigh alike, their first ids have this part; default: every id weighs the same.",
+        help="Answers weigh alike, their first four ids have this part; default: every id weighs the same.",
     ),
 ]
 OWN = "the objective's"
@@ -79,7 +79,7 @@ def sft(
     batch_size: BatchOption = 8,
     micro_batch_size: MicroOption = 1,
     max_length: LengthOption = 2048,
-    first_share: FirstShareOption = None,
+    opening_share: OpeningOption = None,
     rank: RankOption = 16,
     gradient_checkpointing: RecomputeOption = False,
     dtype: DtypeOption = "auto",
@@ -122,7 +122,7 @@ def sft(
         resolved.path,
         rows,
         out,
-        SftConfig(**recipe, first_share=first_share),
+        SftConfig(**recipe, opening_share=opening_share),
         base_adapter=adapter,
         model_name=name,
         track=track,
@@ -149,7 +149,7 @@ def warmup(
     batch_size: BatchOption = 16,
     micro_batch_size: MicroOption = 4,
     max_length: LengthOption = 2048,
-    first_share: FirstShareOption = None,
+    opening_share: OpeningOption = None,
     rank: RankOption = 16,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -186,7 +186,7 @@ def warmup(
         dtype=dtype,
         seed=seed,
     )
-    config = SftConfig(**recipe, first_share=first_share)
+    config = SftConfig(**recipe, opening_share=opening_share)
     order = WarmupConfig(stages=stages, replay=replay, by=by, seed=seed)
     summary = train_warmup(
         resolved.path,
@@ -228,7 +228,7 @@ def samples(
     batch_size: BatchOption = 16,
     micro_batch_size: MicroOption = 4,
     max_length: LengthOption = 2048,
-    first_share: FirstShareOption = None,
+    opening_share: OpeningOption = None,
     rank: RankOption = 16,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -264,7 +264,7 @@ def samples(
         collection,
         out,
         CorpusConfig(accepted=accepted, drafts=drafts, right_share=right_share, seed=seed),
-        SftConfig(**recipe, first_share=first_share),
+        SftConfig(**recipe, opening_share=opening_share),
         stop_token=stop_token,
         screening=screening,
     )

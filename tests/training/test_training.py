@@ -29,7 +29,7 @@ from strop.training.datasets import PairRow
 from strop.training.dpo import DpoConfig, train_dpo
 from strop.training.sft import SftConfig, train_sft
 from strop.training.shared_prefix import IGNORED
-from strop.training.trainers import answer_weights
+from strop.training.weighting import answer_weights
 from tests.training.killed import train
 from tests.training.tiny import demonstrations, pairs, tiny_checkpoint
 
@@ -148,15 +148,20 @@ def test_sft_lowers_the_loss_on_the_answers(checkpoint: Path, tmp_path: Path) ->
     assert summary.shared_prefix == "on"
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.floats(0, 1))
-def test_every_answer_weighs_the_same_and_its_first_id_its_share(lengths: list[int], share: float) -> None:
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.floats(0, 1), st.integers(1, 5))
+def test_every_answer_weighs_the_same_and_its_opening_its_share(
+    lengths: list[int], share: float, opening: int
+) -> None:
     labels = torch.full((len(lengths), 14), IGNORED)
     for row, length in enumerate(lengths):
         labels[row, 3 : 3 + length] = 7
-    weights = answer_weights(labels, share)
+    weights = answer_weights(labels, share, opening)
     assert weights.sum(dim=1).tolist() == pytest.approx([1.0] * len(lengths))
-    firsts = [1.0 if length == 1 else share for length in lengths]
-    assert weights[:, 2].tolist() == pytest.approx(firsts)
+    openings = [1.0 if length <= opening else share for length in lengths]
+    assert weights[:, 2 : 2 + opening].sum(dim=1).tolist() == pytest.approx(openings)
+    assert weights[:, 2].tolist() == pytest.approx(
+        [whole / min(length, opening) for whole, length in zip(openings, lengths, strict=True)]
+    )
     assert bool((weights[labels[:, 1:] == IGNORED] == 0).all())
 
 
@@ -167,7 +172,12 @@ def test_the_weighted_loss_is_a_mean_over_answers_however_they_are_batched(
     rows = demonstrations(4)
     rows[0] = replace(rows[0], answer_ids=(*rows[0].answer_ids, 9, 8, 7, 6, 5))
     config = SftConfig(
-        dtype="float32", batch_size=4, micro_batch_size=micro, first_share=0.4, learning_rate=1e-6
+        dtype="float32",
+        batch_size=4,
+        micro_batch_size=micro,
+        opening_share=0.4,
+        opening_ids=1,
+        learning_rate=1e-6,
     )
     (step,) = log_of(train_sft(checkpoint, rows, tmp_path / "out", config).adapter)
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
@@ -180,8 +190,10 @@ def test_the_weighted_loss_is_a_mean_over_answers_however_they_are_batched(
 
 
 def test_a_share_outside_0_to_1_is_refused() -> None:
-    with pytest.raises(UsageError, match="first_share"):
-        SftConfig(first_share=1.5)
+    with pytest.raises(UsageError, match="opening_share"):
+        SftConfig(opening_share=1.5)
+    with pytest.raises(UsageError, match="opening_ids"):
+        SftConfig(opening_ids=0)
 
 
 @pytest.mark.parametrize("kind", ["dpo", "sft"])

@@ -81,8 +81,8 @@ def make_soup(
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    if count < 2:
-        raise UsageError(f"a mean takes two adapters or more, got {count}")
+    if count == 0:
+        raise UsageError("a mean takes an adapter at least")
     if weights is None:
         return (1 / count,) * count
     if len(weights) != count:

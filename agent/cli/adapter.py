@@ -37,7 +37,7 @@ def soup(
         str, typer.Option("--dtype", metavar="float32|bfloat16", help="Number format of the factors.")
     ] = "float32",
 ) -> None:
-    """The mean of what adapters of one model change, exactly, as an adapter."""
+    """The mean of what adapters of one model change, exactly, as an adapter; one alone is cut or rounded."""
     from strop.training.soup import make_soup
 
     made = make_soup(adapters, out, weights=_shares(weights), rank=rank, dtype=dtype)
@@ -46,9 +46,13 @@ def soup(
             f"{layer}: not in all of the adapters, where it is missing it counts as unchanged", err=True
         )
     typer.echo(
-        f"mean of {len(made.adapters)} adapters over {made.layers} layers, rank {made.rank}, "
+        f"mean of {_counted(len(made.adapters))} over {made.layers} layers, rank {made.rank}, "
         f"relative error {made.error:.2e}: {out}"
     )
+
+
+def _counted(adapters: int) -> str:
+    return f"{adapters} adapters" if adapters > 1 else "one adapter"
 
 
 def _shares(text: str | None) -> list[float] | None:

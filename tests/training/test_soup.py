@@ -200,5 +200,12 @@ def test_a_directory_that_holds_something_is_not_written_to(one: Path, tmp_path:
     (tmp_path / "kept").write_text("")
     with pytest.raises(UsageError, match="holds something"):
         make_soup([one, one], tmp_path)
-    with pytest.raises(UsageError, match="two adapters or more"):
-        make_soup([one], tmp_path / "soup")
+    with pytest.raises(UsageError, match="an adapter at least"):
+        make_soup([], tmp_path / "soup")
+
+
+def test_one_adapter_alone_is_only_rounded(one: Path, tmp_path: Path) -> None:
+    make_soup([one], tmp_path / "soup", dtype="bfloat16")
+    before, after = read_adapter(one), read_adapter(tmp_path / "soup")
+    for name, factors in before.factors.items():
+        assert torch.allclose(after.factors[name].delta(), factors.delta(), rtol=2e-2, atol=1e-3)

@@ -179,7 +179,7 @@ class Index:
         return list(found.values())
 
 
-def jaccard(ours: Shingles, theirs: Shingles) -> float:
+def jaccard(ours: frozenset[Any], theirs: frozenset[Any]) -> float:
     """Size of what both have over the size of what either has; 0 where neither has any."""
     either = len(ours | theirs)
     return len(ours & theirs) / either if either else 0.0

@@ -8,6 +8,7 @@ wrong about half of them. And the tools, most of a prompt, are computed once for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -94,7 +95,7 @@ def _offer(catalogue: Catalogue, rng: Random) -> Offer:
 def _task(catalogue: Catalogue, offer: Offer, kind: str, name: str, rng: Random, seen: set[str]) -> Task:
     asked = _new_request(catalogue, offer, kind, rng, seen)
     seen.add(asked.question)
-    category = _category(kind, asked, len(offer.tools))
+    category = category_of(asked.calls, len(offer.tools), kind)
     return Task(
         id=f"{name}/{category}",
         messages=({"role": "user", "content": asked.question},),
@@ -114,15 +115,15 @@ def _new_request(catalogue: Catalogue, offer: Offer, kind: str, rng: Random, see
     raise UsageError(f"no more different {kind} requests can be made: ask for fewer families")
 
 
-def _category(kind: str, asked: Asked, tools: int) -> str:
-    """The benchmarks' word for what came of it."""
-    if len({call.name for call in asked.calls}) > 1:
+def category_of(calls: Sequence[ToolCall], tools: int, prose: str) -> str:
+    """The benchmarks' word for these calls with so many tools on offer; `prose` where there is none."""
+    if len({call.name for call in calls}) > 1:
         return "parallel_multiple"
-    if len(asked.calls) > 1:
+    if len(calls) > 1:
         return "parallel"
-    if asked.calls:
+    if calls:
         return "simple" if tools == 1 else "multiple"
-    return kind
+    return prose
 
 
 def _request(catalogue: Catalogue, offer: Offer, kind: str, rng: Random) -> Asked | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from random import Random
 
+from strop.tools.contamination import jaccard
 from strop.training.catalogue import Catalogue, CatalogueTool
 
 _NEAREST = 5
@@ -77,13 +78,9 @@ def _some(sources: Sequence[Sequence[CatalogueTool]], count: int, rng: Random) -
 
 def _closest(tools: Sequence[CatalogueTool], words: frozenset[str]) -> list[CatalogueTool]:
     """The tools whose descriptions have most of their words in common with `words`, best first."""
-    shares = {tool.name: _share(_words(_description(tool)), words) for tool in tools}
+    shares = {tool.name: jaccard(_words(_description(tool)), words) for tool in tools}
     ranked = sorted((tool for tool in tools if shares[tool.name]), key=lambda tool: -shares[tool.name])
     return ranked[:_NEAREST]
-
-
-def _share(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / max(1, len(one | other))
 
 
 def _description(tool: CatalogueTool) -> str:

@@ -15,11 +15,13 @@ from functools import cache
 from random import Random
 from typing import Any
 
+from strop.tools.contamination import jaccard
 from strop.tools.errors import UsageError
 from strop.tools.files import json_text
 from strop.tools.schema import validate_call
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
+from strop.training.families import category_of
 from strop.training.refusals import refusal
 
 _REQUESTS = (1, 2, 2, 3)
@@ -84,18 +86,21 @@ def usable(task: Task) -> bool:
         and isinstance(task.messages[0]["content"], str)
         and all(_is_plain(tool) for tool in tools)
         and all(not validate_call(call, tools) for call in task.gold.calls)
-        and all(is_stated(call.arguments, task.messages[0]["content"]) for call in task.gold.calls)
+        and all(is_roughly_stated(call.arguments, task.messages[0]["content"]) for call in task.gold.calls)
     )
 
 
-def is_stated(value: Any, text: str) -> bool:
+def is_roughly_stated(value: Any, text: str) -> bool:
     """Whether every text and number in a value stands in `text`, letter case aside; numbers of one digit and
-    truth values may be in other words."""
+    truth values may be in other words.
+
+    Looser than `strop.training.statements.is_stated`: the shipped adapter was trained on what this lets pass.
+    """
     match value:
         case dict():
-            return all(is_stated(inner, text) for inner in value.values())
+            return all(is_roughly_stated(inner, text) for inner in value.values())
         case list():
-            return all(is_stated(inner, text) for inner in value)
+            return all(is_roughly_stated(inner, text) for inner in value)
         case str():
             return value.lower() in text.lower()
         case bool() | None:
@@ -107,7 +112,7 @@ def is_stated(value: Any, text: str) -> bool:
 def are_alike(one: ToolSpec, other: ToolSpec) -> bool:
     """Whether two tools could serve the same request, by the words of their names and descriptions."""
     ours, theirs = _words(f"{one.name} {one.description}"), _words(f"{other.name} {other.description}")
-    return one.name == other.name or len(ours & theirs) >= _ALIKE * max(1, len(ours | theirs))
+    return one.name == other.name or jaccard(ours, theirs) >= _ALIKE
 
 
 def ability(tool: ToolSpec) -> str:
@@ -145,7 +150,8 @@ def _families(sources: Sequence[_Source], seed: int) -> Iterator[list[Task]]:
         together = _together(left, rng.choice(_REQUESTS))
         if not together:
             return
-        left = [source for source in left if source not in together]
+        for source in together:  # they stand near the beginning
+            left.remove(source)
         yield _family(f"regrouped/{index:05d}", together, sources, rng)
 
 
@@ -185,16 +191,9 @@ def _unmet(
 
 
 def _with(task: Task, tools: Sequence[ToolSpec], gold: Gold) -> Task:
-    return replace(task, tools=tuple(tools), gold=gold, category=_category(gold, len(tools)))
-
-
-def _category(gold: Gold, tools: int) -> str:
-    """The benchmarks' word for what is asked."""
-    if not gold.calls:
-        return "irrelevance"
-    if len(gold.calls) > 1:
-        return "parallel_multiple" if len({call.name for call in gold.calls}) > 1 else "parallel"
-    return "simple" if tools == 1 else "multiple"
+    return replace(
+        task, tools=tuple(tools), gold=gold, category=category_of(gold.calls, len(tools), "irrelevance")
+    )
 
 
 def _used(task: Task, gold: Gold) -> tuple[ToolSpec, ...]:

@@ -170,7 +170,7 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's, or with `opening` the mean over answers; then `num_items_in_batch` counts answers."""
-        if self.opening is None or return_outputs:
+        if self.opening is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         kept: list[Any] = []
 
@@ -184,13 +184,12 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
         loss = -(kept[-1].log_probs * weights).sum() / answers
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean of the processes' gradients
-        return loss
+        return (loss, kept[-1]) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Of all processes and micro-batches of a step; answers instead of ids, with `opening`."""
         if self.opening is not None:
-            first = [{"labels": one_label_each(batch["labels"])} for batch in batch_samples]
-            return super()._get_num_items_in_batch(first, device)
+            batch_samples = [{"labels": one_label_each(batch["labels"])} for batch in batch_samples]
         return super()._get_num_items_in_batch(batch_samples, device)
 
     def losses(self, rows: Sequence[int]) -> list[float]:

@@ -14,7 +14,7 @@ from strop.tools.judge import judge
 from strop.tools.schema import validate_call
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
-from strop.training.regrouping import ability, are_alike, is_stated, regroup, usable
+from strop.training.regrouping import ability, are_alike, is_roughly_stated, regroup, usable
 from strop.training.synth import synthesise
 
 GIVEN = synthesise(120, 5, ("simple", "multiple", "parallel", "parallel_multiple"))
@@ -101,8 +101,8 @@ def test_one_task_alone_is_a_family_without_an_unmet_request() -> None:
         (None, True),
     ],
 )
-def test_what_is_stated(value: object, stated: bool) -> None:
-    assert is_stated(value, "News about chess, 1,250 of them") is stated
+def test_what_is_roughly_stated(value: object, stated: bool) -> None:
+    assert is_roughly_stated(value, "News about chess, 1,250 of them") is stated
 
 
 @pytest.mark.parametrize(

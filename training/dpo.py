@@ -22,7 +22,8 @@ from strop.training.recipe import Recipe, TrainSummary
 from strop.training.trackers import require_trackers
 
 if TYPE_CHECKING:
-    from strop.training.trainers import OnLog, PairTrainer
+    from strop.training.journal import OnLog
+    from strop.training.trainers import PairTrainer
 
 OPEN: Any = None
 """Default of a setting that the objective decides."""

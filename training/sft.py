@@ -25,7 +25,8 @@ from strop.training.trackers import require_trackers
 from strop.training.vocabulary import refuse_unlearnable
 
 if TYPE_CHECKING:
-    from strop.training.trainers import DemonstrationTrainer, OnLog
+    from strop.training.journal import OnLog
+    from strop.training.trainers import DemonstrationTrainer
 
 IGNORED = -100
 """TRL's label of ids no loss is taken on."""

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import DPOTrainer, SFTTrainer
 
 from strop.agent.profile import read_profile, write_profile
@@ -29,7 +29,8 @@ from strop.tools.files import JsonlWriter
 from strop.training.adapter import Hardware, hardware, load_model, save_adapter
 from strop.training.datasets import Row, usable
 from strop.training.failures import clear_failures
-from strop.training.job import Base, TrainJob, mark_whole, step_of
+from strop.training.job import Base, TrainJob, step_of
+from strop.training.journal import Journal, OnLog
 from strop.training.neighbours import GroupedOrder, groups, slices
 from strop.training.progress import bar, say
 from strop.training.ranks import Ranks
@@ -38,27 +39,8 @@ from strop.training.shared_prefix import IGNORED, SharedPrefix
 from strop.training.trackers import watch
 from strop.training.weighting import answer_weights, one_label_each
 
-OnLog = Callable[[Mapping[str, float]], None]
-"""Is given every row of the training log."""
-
 AnyRow = TypeVar("AnyRow", bound=Row)
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
-
-RENAMED = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "lr",
-    "rewards/margins": "margin",
-    "rewards/accuracies": "accuracy",
-    "rewards/chosen": "reward_chosen",
-    "rewards/rejected": "reward_rejected",
-    "logps/chosen": "logp_chosen",
-    "logps/rejected": "logp_rejected",
-    "mean_token_accuracy": "token_accuracy",
-    "entropy": "entropy",
-    "epoch": "epoch",
-}
-"""Keys of the log, by the trainers' own names."""
 
 
 class _AsTheyAre:
@@ -271,52 +253,9 @@ def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
     trainer.remove_callback(PrinterCallback)
     journal = JsonlWriter(job.log_path) if job.ranks.first else nullcontext()
     with journal as log, bar("training", None) as advance, clear_failures(job.work):
-        trainer.add_callback(_Journal(job, log, advance, on_log))
+        trainer.add_callback(Journal(job, log, advance, on_log))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return start
-
-
-class _Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Writes the log, marks checkpoints whole, moves the bar, and refuses gradients that are not numbers."""
-
-    def __init__(
-        self, job: TrainJob, log: JsonlWriter | None, advance: Callable[..., None], on_log: OnLog | None
-    ):
-        """Without a `log` it is the first process's to write it."""
-        self._ranks, self._log, self._advance, self._on_log = job.ranks, log, advance, on_log
-        earlier = job.log_rows()
-        self._before = float(earlier[-1]["seconds"]) if earlier else 0.0
-        self._started = time.monotonic()
-
-    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        self._started = time.monotonic()
-        self._advance(state.global_step, total=state.max_steps)
-
-    def on_pre_optimizer_step(self, _args: Any, state: Any, _control: Any, model: Any, **_: Any) -> None:
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        if not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
-            raise RunError(
-                f"a gradient is no longer a number in step {state.global_step + 1}: training stopped, and "
-                "the checkpoints before it are kept. Try a lower learning rate or a smaller max_grad_norm"
-            )
-
-    def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
-        self._advance(1)
-
-    def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-        if "loss" not in logs or self._log is None:
-            return
-        row: dict[str, float] = {"step": state.global_step}
-        row |= {ours: float(logs[theirs]) for theirs, ours in RENAMED.items() if theirs in logs}
-        row["seconds"] = round(self._before + time.monotonic() - self._started, 3)
-        self._log.write(row)
-        if self._on_log is not None:
-            self._on_log(row)
-
-    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        self._ranks.wait()  # every process adds the state of its random numbers
-        if self._ranks.first:
-            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 def peak_memory(where: Hardware) -> int:

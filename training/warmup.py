@@ -28,7 +28,7 @@ from strop.training.recipe import TrainSummary
 from strop.training.sft import SftConfig, measure_loss, train_sft
 
 if TYPE_CHECKING:
-    from strop.training.trainers import OnLog
+    from strop.training.journal import OnLog
 
 MEASURES = ("features", "loss", "both")
 """What `WarmupConfig.by` may be."""

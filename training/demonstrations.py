@@ -25,30 +25,46 @@ from strop.training.datasets import is_demonstration
 from strop.training.families import families
 from strop.training.layouts import read_layout
 from strop.training.recipe import TrainSummary
-from strop.training.regrouping import regroup
+from strop.training.regrouping import regroup, usable
 from strop.training.sft import SftConfig, train_sft
 from strop.training.warmup import train_warmup
 
 
-def warm_up(
-    config: RoundConfig, table: WarmupTable, held_out: Sequence[Task], out: Path, console: Console
-) -> None:
-    """Train the warm-up's adapter at `out`. Raises what reading its tasks and `train_warmup` raise."""
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a warm-up trains on."""
+
+    tasks: Sequence[Task]
+    screening: Mapping[str, Any]
+    """What they were compared with, and what was found."""
+
+
+def lessons(config: RoundConfig, table: WarmupTable, held_out: Sequence[Task], console: Console) -> Lessons:
+    """The warm-up's tasks, those that ask what a held-out one asks left out.
+
+    Raises DataError where the file cannot be read, UsageError where its tasks cannot be regrouped or repeat a
+    benchmark.
+    """
     asked = {_asked(task) for task in held_out}
     tasks = [task for task in _gold_tasks(config, table, console) if _asked(task) not in asked]
-    screening = refuse_copies(tasks, allowed=config.tasks.allow_copies, lifted_by="tasks.allow_copies = true")
+    allowed = config.tasks.allow_copies
+    return Lessons(tasks, refuse_copies(tasks, allowed=allowed, lifted_by="tasks.allow_copies = true"))
+
+
+def warm_up(config: RoundConfig, table: WarmupTable, learned: Lessons, out: Path) -> None:
+    """Train the warm-up's adapter at `out`. Raises what `train_warmup` raises."""
     model, profile = _known(Student(config.model, config.adapter))
     template = ChatTemplate.load(model.path, call_format=profile.call_format)
     train_warmup(
         model.path,
-        tasks,
+        learned.tasks,
         template,
         out,
         table.stages,
         table.train,
         base_adapter=config.adapter,
         model_name=model.name,
-        screening=screening,
+        screening=learned.screening,
     )
 
 
@@ -57,8 +73,10 @@ def _gold_tasks(config: RoundConfig, table: WarmupTable, console: Console) -> li
     left out: thousands of made-up requests come near some question that is everybody's."""
     given = _file_tasks(table, console)
     if table.regroup:
-        given = regroup(given, table.regroup, config.seed)
-        console.print(f"{len(given)} tasks in {table.regroup} families, made of the file's")
+        fitting = [task for task in given if usable(task)]
+        console.print(f"{len(fitting):,} of {table.file}'s {len(given):,} tasks can be put to other tools")
+        given = regroup(fitting, table.regroup, config.seed)
+        console.print(f"{len(given):,} tasks of at most {table.regroup:,} families were made of them")
     made = families(table.families, config.seed)
     allowed = config.tasks.allow_copies
     copies = set() if allowed else {hit.task for hit in yardsticks_here().screen(made).hits}

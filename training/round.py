@@ -41,9 +41,9 @@ from strop.tools.files import file_digest, read_json, write_json, write_jsonl, w
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.acceptance import NOTHING_TO_LEARN, SELECTION_STOPPED, decide
-from strop.training.config import RoundConfig
+from strop.training.config import RoundConfig, WarmupTable
 from strop.training.copies import refuse_copies
-from strop.training.demonstrations import Student, learn_from_samples, warm_up
+from strop.training.demonstrations import Lessons, Student, learn_from_samples, lessons, warm_up
 from strop.training.greeting import greet
 from strop.training.layouts import read_layout
 from strop.training.memory import give_memory_back
@@ -92,9 +92,10 @@ class Rounds:
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
         self.screen([*train_on, *held_out])
         policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
+        learned = self._lessons(policy, held_out)
         try:
             await self._serve(policy)
-            policy = await self._warm_up(policy, suite, held_out)
+            policy = await self._warm_up(policy, learned, suite, held_out)
             for number in range(1, config.rounds + 1):
                 trained = await self._round(number, policy, suite, train_on, held_out)
                 if trained is None:
@@ -105,25 +106,37 @@ class Rounds:
         self._run.event("finished")
         return render_report(self._run.path)
 
-    async def _warm_up(self, policy: Accepted, suite: Suite, held_out: list[Task]) -> Accepted:
+    def _warm_up_key(self, table: WarmupTable, policy: Accepted, held_out: list[Task]) -> str:
+        settings = [
+            table.model_dump(mode="json", exclude={"file"}),
+            self._config.seed,
+            file_digest(table.file) if table.file else None,
+            digest(held_out),
+        ]
+        return stage_key("0.train", settings, policy.key)
+
+    def _lessons(self, policy: Accepted, held_out: list[Task]) -> Lessons | None:
+        """What the warm-up is to train on; None where there is none, or it was done before."""
+        table = self._config.warmup
+        if table is None or self._run.is_done("0.train", self._warm_up_key(table, policy, held_out)):
+            return None
+        return lessons(self._config, table, held_out, self._console)
+
+    async def _warm_up(
+        self, policy: Accepted, learned: Lessons | None, suite: Suite, held_out: list[Task]
+    ) -> Accepted:
         """What comes before the first round, as round 0; the policy that the first round starts from."""
         table = self._config.warmup
         if table is None:
             return policy
         await self._evaluate(0, "before", policy, suite, held_out)
-        content = file_digest(table.file) if table.file else None
-        settings = [
-            table.model_dump(mode="json", exclude={"file"}),
-            self._config.seed,
-            content,
-            digest(held_out),
-        ]
-        key = stage_key("0.train", settings, policy.key)
+        key = self._warm_up_key(table, policy, held_out)
         out = self._folder(0) / "train"
         if self._todo("0.train", key, "warm-up: train an adapter on gold, easy to hard"):
+            assert learned is not None  # by the same key
             with self._run.stage("0.train", key, out):
                 await self._bench.close()
-                warm_up(self._config, table, held_out, out / "adapter", self._console)
+                warm_up(self._config, table, learned, out / "adapter")
                 give_memory_back()
         trained = Accepted(out / "adapter", key)
         return trained if await self._judged(0, trained, suite, held_out) else policy

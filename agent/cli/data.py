@@ -124,11 +124,12 @@ def regroup(
     from strop.training.regrouping import usable
 
     given = read_tasks_aloud(source)
-    tasks = regrouped(given, count, seed)
+    fitting = [task for task in given if usable(task)]
+    tasks = regrouped(fitting, count, seed)
     write_jsonl(out, tasks_to_rows(tasks))
     prose = sum(task.category == "irrelevance" for task in tasks)
     typer.echo(
-        f"{sum(map(usable, given)):,} of {len(given):,} tasks can be put to other tools; "
+        f"{len(fitting):,} of {len(given):,} tasks can be put to other tools; "
         f"{len(tasks):,} tasks ({prose:,} of them without a call) written to {out}"
     )
 

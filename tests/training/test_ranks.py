@@ -99,7 +99,7 @@ def same_training(one: Path, other: Path) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("kind", ["dpo", "sft"])
+@pytest.mark.parametrize("kind", ["dpo", "sft", "openings"])
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_train_what_one_does(kind: str, checkpoint: Path, tmp_path: Path) -> None:
     train(kind, checkpoint, tmp_path / "one")

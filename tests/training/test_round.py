@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from strop.tools.errors import RunError
+from strop.tools.errors import DataError, RunError
 from strop.tools.files import read_jsonl, write_json, write_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
-from strop.training.config import CheckTable, RoundConfig, TasksTable
+from strop.training.config import BenchTable, CheckTable, RoundConfig, TasksTable, WarmupTable
+from strop.training.demonstrations import lessons
 from strop.training.preferences import refuse_unsound
+from strop.training.regrouping import usable
 from strop.training.round import Rounds, split
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
+from tests.training.tiny import tiny_checkpoint
 
 
 @given(held_out=st.integers(1, 19), seed=st.integers(0, 99))
@@ -107,3 +110,43 @@ def test_a_rounds_tasks_may_be_of_another_layout(tmp_path: Path) -> None:
         event for event in read_jsonl(tmp_path / "run" / "events.jsonl")[0] if "row_skipped" in str(event)
     )
     assert skipped[1]["line"] == 10
+
+
+async def test_a_warm_up_whose_tasks_are_not_there_is_refused_before_anything_slow(tmp_path: Path) -> None:
+    config = RoundConfig(
+        model=str(tiny_checkpoint(tmp_path / "tiny")),
+        tasks=TasksTable(synthesise=12, held_out=8),
+        bench=BenchTable(categories=("simple_python",), limit=1),
+        warmup=WarmupTable(file=tmp_path / "missing.jsonl", regroup=3),
+    )
+    with (
+        RunDirectory(tmp_path / "run", resume=False) as run,
+        pytest.raises(DataError, match=r"missing\.jsonl: cannot be read"),
+    ):
+        await Rounds(config, run, Console()).execute()
+    begun = [
+        event["stage"] for _, event in read_jsonl(tmp_path / "run" / "events.jsonl")[0] if "stage" in event
+    ]
+    assert "serve" not in begun
+
+
+def test_a_warm_up_regroups_its_files_tasks_and_says_how_many_could_be(tmp_path: Path) -> None:
+    kinds = ("simple", "multiple", "irrelevance")
+    tasks = synthesise(24, 4, kinds)
+    write_jsonl(tmp_path / "tasks.jsonl", [task.to_json() for task in tasks])
+    table = WarmupTable(file=tmp_path / "tasks.jsonl", regroup=4)
+    config = RoundConfig(tasks=TasksTable(synthesise=12, held_out=8, allow_copies=True), warmup=table)
+    told = Console(record=True, width=200)
+    taught = lessons(config, table, [], told).tasks
+    assert {task.id.split("/")[0] for task in taught} == {"regrouped"}
+    assert len({task.id.split("/")[1] for task in taught}) <= 4
+    assert f"{sum(map(usable, tasks))} of" in told.export_text()
+    left = lessons(config, table, taught[:1], told).tasks
+    assert [task.messages for task in left] == [
+        task.messages for task in taught if task.messages != taught[0].messages
+    ]
+
+
+def test_only_a_files_tasks_can_be_regrouped() -> None:
+    with pytest.raises(ValueError, match="'regroup' needs a 'file'"):
+        WarmupTable(families=2, regroup=3)

@@ -17,14 +17,15 @@ SCHEDULE = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 3.0, "save_steps":
 
 
 def train(kind: str, checkpoint: Path, out: Path, pause: float = 0.0) -> TrainSummary:
-    """``dpo``, or ``sft`` with two examples a micro-batch."""
+    """``dpo``, or ``sft`` with two examples a micro-batch, ``openings`` weighed in it."""
 
     def on_log(_row: object) -> None:
         time.sleep(pause)
 
     if kind == "dpo":
         return train_dpo(checkpoint, pairs(ROWS), out, DpoConfig(**SCHEDULE), on_log=on_log)  # type: ignore[arg-type]  # mixed values
-    config = SftConfig(**SCHEDULE, micro_batch_size=2)  # type: ignore[arg-type]  # mixed values
+    share = 0.5 if kind == "openings" else None
+    config = SftConfig(**SCHEDULE, micro_batch_size=2, opening_share=share, opening_ids=1)  # type: ignore[arg-type]  # mixed values
     return train_sft(checkpoint, demonstrations(ROWS), out, config, on_log=on_log)
 
 

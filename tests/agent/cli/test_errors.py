@@ -198,6 +198,23 @@ def test_synthesised_tasks_are_tasks(tmp_path: Path) -> None:
     assert not bad
 
 
+def test_tasks_are_regrouped_and_those_that_cannot_be_are_counted(tmp_path: Path) -> None:
+    from strop.tools.task import read_tasks
+
+    given, out = tmp_path / "tasks.jsonl", tmp_path / "families.jsonl"
+    strop("data", "synthesise", "--out", given, "--n", "20", "--categories", "simple,irrelevance")
+    code, text = strop("data", "regroup", given, "--out", out, "--n", "3")
+    assert code == 0
+    assert " of 20 tasks can be put to other tools" in text
+    tasks, bad = read_tasks(out)
+    assert len(tasks) >= 3
+    assert not bad
+    strop("data", "synthesise", "--out", given, "--n", "4", "--categories", "irrelevance")
+    code, text = strop("data", "regroup", given, "--out", out)
+    assert code == 2
+    assert "none of these tasks" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

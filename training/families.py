@@ -9,14 +9,14 @@ wrong about half of them. And the tools, most of a prompt, are computed once for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from strop.tools.errors import UsageError
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
 from strop.training.catalogue import Catalogue, CatalogueTool, load_catalogue
-from strop.training.catalogue.variation import varied
+from strop.training.catalogue.variation import varied, wished
 from strop.training.offers import any_tool, are_rivals, with_others
 from strop.training.omission import omissions
 from strop.training.refusals import ask, refusal
@@ -29,14 +29,18 @@ _OTHERS = (0, 0, 1, 1, 1, 2, 2, 3)
 """Further tools on offer: mostly few, for the sake of short prompts."""
 _COUNTS = (2, 2, 2, 3, 3, 4, 5)
 _MIX = {
-    "single": 0.38,
-    "parallel": 0.2,
-    "parallel_multiple": 0.15,
-    "irrelevance": 0.22,
+    "single": 0.36,
+    "parallel": 0.21,
+    "parallel_multiple": 0.17,
+    "irrelevance": 0.21,
     "missing_parameters": 0.05,
 }
 """How often each kind is drawn after the first task, which is always a single call: without those, policies
 forget when one call is enough."""
+
+
+_WISHES = 0.5
+"""How often a request asks for an option that its tool was given, where it was given any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +138,28 @@ def _request(catalogue: Catalogue, offer: Offer, kind: str, rng: Random) -> Aske
             used = rng.sample(offer.shown, min(len(offer.shown), rng.choice((2, 2, 2, 3))))
             question, calls = several_tools(used, rng)
         case "parallel" | "parallel_multiple":
-            question, calls = several(tool, rng.choice(_COUNTS), rng)
+            question, calls = _wishing(tool, *several(tool, rng.choice(_COUNTS), rng), rng)
         case "irrelevance":
             return _unmet(catalogue, offer, rng)
         case "missing_parameters":
             return _incomplete(tool, rng)
         case _:
             part = single(tool, rng, optional=0.5)
-            question, calls = sentence(part, rng), part.calls
+            question, calls = _wishing(tool, sentence(part, rng), part.calls, rng)
     return Asked(dressed(catalogue, tool, question, rng), calls) if calls else None
+
+
+def _wishing(
+    tool: CatalogueTool, question: str, calls: tuple[ToolCall, ...], rng: Random
+) -> tuple[str, tuple[ToolCall, ...]]:
+    """Now and then with a wish that holds for all these calls of one tool; never under a list of lines, the
+    last of which it would seem to belong to."""
+    wish = wished(tool, rng) if rng.random() < _WISHES and "\n" not in question else None
+    if wish is None:
+        return question, calls
+    said, argument = wish
+    wishing = tuple(replace(call, arguments={**call.arguments, **argument}) for call in calls)
+    return f"{question} {said}", wishing
 
 
 def _unmet(catalogue: Catalogue, offer: Offer, rng: Random) -> Asked | None:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
-from typing import Any
 
 from strop.tools.contamination import jaccard
 from strop.tools.errors import UsageError
@@ -23,6 +22,7 @@ from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
 from strop.training.families import category_of
 from strop.training.refusals import refusal
+from strop.training.statements import is_stated, stated_values
 
 _REQUESTS = (1, 2, 2, 3)
 """Tasks whose tools are offered together."""
@@ -86,27 +86,8 @@ def usable(task: Task) -> bool:
         and isinstance(task.messages[0]["content"], str)
         and all(_is_plain(tool) for tool in tools)
         and all(not validate_call(call, tools) for call in task.gold.calls)
-        and all(is_roughly_stated(call.arguments, task.messages[0]["content"]) for call in task.gold.calls)
+        and all(is_stated(value, task.messages[0]["content"]) for value in stated_values(task))
     )
-
-
-def is_roughly_stated(value: Any, text: str) -> bool:
-    """Whether every text and number in a value stands in `text`, letter case aside; numbers of one digit and
-    truth values may be in other words.
-
-    Looser than `strop.training.statements.is_stated`: the shipped adapter was trained on what this lets pass.
-    """
-    match value:
-        case dict():
-            return all(is_roughly_stated(inner, text) for inner in value.values())
-        case list():
-            return all(is_roughly_stated(inner, text) for inner in value)
-        case str():
-            return value.lower() in text.lower()
-        case bool() | None:
-            return True
-        case _:
-            return abs(value) < 10 or re.sub(r"\.0+$", "", str(value)) in text.replace(",", "")
 
 
 def are_alike(one: ToolSpec, other: ToolSpec) -> bool:

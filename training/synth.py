@@ -1,6 +1,6 @@
 """Training tasks made up from the tool catalogue: a conversation, the tools on offer, the right calls.
 
-    simple              one tool, one call                    parallel            one tool, 2 to 4 calls
+    simple              one tool, one call                    parallel            one tool, 2 to 6 calls
     multiple            2 to 4 tools, one call                parallel_multiple   2 to 4 tools, several calls
     irrelevance         1 to 3 tools, none of which can do it; the right answer is prose
     missing_parameters  1 to 3 tools; a required value is not stated; the right answer asks for it
@@ -26,13 +26,19 @@ from strop.training.follow_up import follow_up
 from strop.training.offers import any_tool, with_others
 from strop.training.omission import missing_parameters
 from strop.training.refusals import irrelevance
-from strop.training.wording import Part, batched, join, listed, sentence, single
+from strop.training.wording import Part, batched, crossed, join, listed, sentence, single
 
 SOURCE = "strop synthesiser"
 """`Task.source` of every task made here; Apache-2.0 like the rest of Strop."""
 
 _COUNTS = (2, 2, 2, 3, 3, 4)
 """Calls asked for in one request: mostly few."""
+_COMBINED = ((2, 2), (2, 2), (2, 2), (2, 3), (3, 2))
+"""Values in the two places of a request for all their combinations."""
+_WORDINGS = 8
+"""Wordings drawn to find one with two such places: few have them."""
+_COMBINING = 0.6
+"""How often such a wording is looked for."""
 _OTHERS = (1, 1, 1, 1, 2, 2, 3)
 """Further tools on offer: mostly few, for the sake of short prompts."""
 _DRAFTS = 1000
@@ -143,14 +149,23 @@ def _parallel(catalogue: Catalogue, rng: Random) -> Exchange:
 
 
 def several(tool: CatalogueTool, count: int, rng: Random) -> tuple[str, tuple[ToolCall, ...]]:
-    """One request for `count` calls of one tool; no calls where the wording drawn allows none."""
-    style = rng.random()
-    if style < 0.7:
+    """One request for `count` calls of one tool, or for every combination of two lists, which are four calls
+    or six; no calls where the wording drawn allows none."""
+    part, style = _combined(tool, rng), rng.random()
+    if part is None and style >= 0.7:
+        # No optional arguments: it could be unclear which of the calls they belong to.
+        parts = _different(lambda: single(tool, rng, optional=0.0, clause=rng.random() < 0.75), min(count, 3))
+        return join(parts, rng), tuple(call for part in parts for call in part.calls)
+    if part is None:
         part = listed(tool, count, rng) if style < 0.42 else batched(tool, count, rng)
-        return (sentence(part, rng), part.calls) if part else ("", ())
-    # No optional arguments: it could be unclear which of the calls they belong to.
-    parts = _different(lambda: single(tool, rng, optional=0.0, clause=rng.random() < 0.75), min(count, 3))
-    return join(parts, rng), tuple(call for part in parts for call in part.calls)
+    return (sentence(part, rng), part.calls) if part else ("", ())
+
+
+def _combined(tool: CatalogueTool, rng: Random) -> Part | None:
+    """Often, where a tool has a wording for it, a call for every combination of two lists."""
+    if rng.random() >= _COMBINING:
+        return None
+    return next(filter(None, (crossed(tool, rng.choice(_COMBINED), rng) for _ in range(_WORDINGS))), None)
 
 
 def _different(make: Callable[[], Part], count: int) -> list[Part]:

@@ -43,6 +43,10 @@ _LOWERED = re.compile(
 )
 """First words of a sentence that lose their capital after "Also, "."""
 
+_MEASURES = ("number", "percent")
+"""Kinds of which two arguments may have the same value."""
+_IN_ALL = ("", "", "", ", in every combination", ", for every combination", ", in all combinations")
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -102,7 +106,7 @@ def listed(tool: CatalogueTool, count: int, rng: Random, *, clause: bool | None 
         varied = [rng.choice(alone)]
     else:
         return None
-    rows = _rows(tool, pieces, varied, count, rng)
+    rows = _rows(tool, pieces, varied, count, rng, draw_values(tool, pieces, rng))
     if rows is None:
         return None
     said = {
@@ -113,6 +117,33 @@ def listed(tool: CatalogueTool, count: int, rng: Random, *, clause: bool | None 
     if len(varied) == 2:
         text = f"{text[:-1]}, respectively?" if text.endswith("?") else f"{text}, respectively"
     return Part(text, is_clause, tuple(_call(tool, pieces, row) for row in rows))
+
+
+def crossed(tool: CatalogueTool, counts: tuple[int, int], rng: Random) -> Part | None:
+    """A call for every combination of the values listed in two places, so many in the first and the second.
+
+    None where the wording that was drawn has no two places for lists, or where what belongs in one could be
+    taken for what belongs in the other.
+    """
+    is_clause, pieces = _wording(tool, rng, 0.0, None)
+    paths = _crossing(tool, pieces, rng) if is_clause or _is_one_question(pieces) else None
+    if paths is None:
+        return None
+    first = draw_values(tool, pieces, rng)
+    rows = [_rows(tool, pieces, [path], count, rng, first) for path, count in zip(paths, counts, strict=True)]
+    if rows[0] is None or rows[1] is None:
+        return None
+    lists = {path: [row[path] for row in some] for path, some in zip(paths, rows, strict=True) if some}
+    said = {
+        path: Value(None, _inside(marks_around(pieces, path), [value.said for value in values], rng))
+        for path, values in lists.items()
+    }
+    calls = tuple(
+        _call(tool, pieces, {**first, paths[0]: one, paths[1]: other})
+        for one in lists[paths[0]]
+        for other in lists[paths[1]]
+    )
+    return Part(_in_all(_fill(pieces, {**first, **said}), rng), is_clause, calls)
 
 
 def batched(tool: CatalogueTool, count: int, rng: Random) -> Part | None:
@@ -175,7 +206,7 @@ def _draw(tool: CatalogueTool, argument: Argument, values: Mapping[str, Value], 
         return draw_above(rng, argument.source, values[argument.above])
     kinds = {other.path: other.source.kind for other in tool.arguments}
     taken = [value.value for path, value in values.items() if kinds[path] == argument.source.kind]
-    if argument.source.kind in ("number", "percent"):  # base 6 and height 6 are fine
+    if argument.source.kind in _MEASURES:  # base 6 and height 6 are fine
         taken = []
     while True:
         value = argument.source.draw(rng)
@@ -201,11 +232,35 @@ def _is_plain(tool: CatalogueTool, pieces: Iterable[Piece]) -> bool:
     return all(isinstance(piece, str) or piece.path in required for piece in pieces)
 
 
+def _crossing(tool: CatalogueTool, pieces: Sequence[Piece], rng: Random) -> list[str] | None:
+    """Two arguments, in the order of their mention, that may be lists side by side; None without any."""
+    if not _is_plain(tool, pieces) or any(argument.above for argument in tool.arguments):
+        return None
+    kinds = {argument.path: argument.source.kind for argument in tool.arguments}
+    slots = [piece for piece in pieces if isinstance(piece, Slot) and piece.lists]
+    possible = [
+        [one.path, other.path]
+        for at, one in enumerate(slots)
+        for other in slots[at + 1 :]
+        if "*" in (one.lists, other.lists) and _told_apart(kinds[one.path], kinds[other.path])
+    ]
+    return rng.choice(possible) if possible else None
+
+
+def _told_apart(one: str, other: str) -> bool:
+    """Whether it is clear what each of two lists is of: two lists of cities could be pairs of them."""
+    return one != other or one in _MEASURES
+
+
 def _rows(
-    tool: CatalogueTool, pieces: Sequence[Piece], varied: Sequence[str], count: int, rng: Random
+    tool: CatalogueTool,
+    pieces: Sequence[Piece],
+    varied: Sequence[str],
+    count: int,
+    rng: Random,
+    first: dict[str, Value],
 ) -> list[dict[str, Value]] | None:
-    """`count` sets of values that agree but in `varied`, where each varied argument never repeats a value."""
-    first = draw_values(tool, pieces, rng)
+    """`count` sets of values, `first` one of them, that agree but in `varied`, where no value comes twice."""
     shared = {path: value for path, value in first.items() if path not in varied}
     rows = [first]
     for _ in range(60):
@@ -230,6 +285,12 @@ def _inside(around: tuple[str, str], said: Sequence[str], rng: Random) -> str:
     left, right = around
     text = spoken_list([f"{left}{item}{right}" for item in said], rng)
     return text[len(left) : len(text) - len(right)]
+
+
+def _in_all(text: str, rng: Random) -> str:
+    """Now and then with words that say that every combination is meant."""
+    words = rng.choice(_IN_ALL)
+    return f"{text[:-1]}{words}?" if text.endswith("?") else f"{text}{words}"
 
 
 def _call(tool: CatalogueTool, pieces: Iterable[Piece], values: Mapping[str, Value]) -> ToolCall:

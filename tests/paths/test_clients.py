@@ -97,8 +97,9 @@ def test_openai_forces_and_parses(client: Any) -> None:
     forced = client.chat.completions.create(
         **{**ASKED, "messages": [{"role": "user", "content": "Tell me a joke."}]}, tool_choice="required"
     )
-    [call] = forced.choices[0].message.tool_calls
-    assert isinstance(json.loads(call.function.arguments)["city"], str)
+    calls = forced.choices[0].message.tool_calls
+    assert calls  # one at least, by OpenAI's definition; nothing says what a joke calls for
+    assert all(isinstance(json.loads(call.function.arguments)["city"], str) for call in calls)
 
 
 async def test_openai_async_and_streaming(server: Server) -> None:

@@ -14,7 +14,7 @@ from strop.tools.judge import judge
 from strop.tools.schema import validate_call
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
-from strop.training.regrouping import ability, are_alike, is_roughly_stated, regroup, usable
+from strop.training.regrouping import ability, are_alike, regroup, usable
 from strop.training.synth import synthesise
 
 GIVEN = synthesise(120, 5, ("simple", "multiple", "parallel", "parallel_multiple"))
@@ -87,22 +87,6 @@ def test_tasks_that_cannot_be_put_to_other_tools_are_left_out() -> None:
 
 def test_one_task_alone_is_a_family_without_an_unmet_request() -> None:
     assert [task.gold for task in regroup([ONE], 3, 0)] == [ONE.gold]
-
-
-@pytest.mark.parametrize(
-    ("value", "stated"),
-    [
-        ("Chess", True),
-        ("go", False),
-        ({"a": ["chess", 1250.0]}, True),
-        ([1251], False),
-        (3, True),
-        (True, True),
-        (None, True),
-    ],
-)
-def test_what_is_roughly_stated(value: object, stated: bool) -> None:
-    assert is_roughly_stated(value, "News about chess, 1,250 of them") is stated
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from strop.tools.errors import UsageError
 from strop.tools.judge import judge, validate_call
 from strop.training.catalogue import load_catalogue
-from strop.training.catalogue.variation import OPTIONS, varied
+from strop.training.catalogue.variation import OPTIONS, WISHES, varied
 from strop.training.families import families
+from strop.training.wording import crossed
 
 MADE = families(40, 3)
 
@@ -24,13 +30,58 @@ def test_a_family_offers_the_same_tools_and_asks_for_different_things() -> None:
     assert len({task.messages[0]["content"] for task in MADE}) == len(MADE)
 
 
-def test_every_gold_is_right_by_its_own_schema_and_silent_about_what_nobody_mentions() -> None:
+def test_every_gold_is_right_by_its_own_schema() -> None:
     for task in MADE:
         assert task.gold is not None
         assert judge(task.gold.calls, None, task).correct
         for call in task.gold.calls:
             assert validate_call(call, task.tools) == []
         assert bool(task.gold.calls) != bool(task.gold.response)
+
+
+def test_an_added_option_is_given_where_the_request_asks_for_it_and_nowhere_else() -> None:
+    own = {name for tool in load_catalogue().tools for name in tool.spec.properties}
+    asked = 0
+    for task in MADE:
+        assert task.gold is not None
+        question = task.messages[0]["content"]
+        wishes = {name for name, ways in WISHES.items() for said, _ in ways if said in question}
+        given = {name for call in task.gold.calls for name in call.arguments if name not in own}
+        assert given <= wishes
+        asked += bool(given)
+        for call in task.gold.calls:
+            for name in given:
+                assert call.arguments[name] in [value for said, value in WISHES[name] if said in question]
+    assert len(MADE) / 12 < asked < len(MADE) / 4
+
+
+def test_a_wish_is_a_value_that_its_option_takes() -> None:
+    for name, ways in WISHES.items():
+        schema = Draft202012Validator(dict(OPTIONS[name]))
+        assert all(schema.is_valid(value) and said.endswith(".") for said, value in ways), name
+        assert len({said for said, _ in ways}) == len(ways)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([(2, 2), (2, 3), (3, 2)]))
+@settings(max_examples=30)
+def test_combined_lists_want_a_call_for_every_pair_of_their_values(
+    seed: int, counts: tuple[int, int]
+) -> None:
+    rng, part = Random(seed), None
+    while part is None:
+        part = crossed(rng.choice(load_catalogue().tools), counts, rng)
+    leaves = [dict(_leaves(call.arguments)) for call in part.calls]
+    varying = [path for path in leaves[0] if len({str(row[path]) for row in leaves}) > 1]
+    assert len(part.calls) == len({str(row) for row in leaves}) == counts[0] * counts[1]
+    assert sorted(len({str(row[path]) for row in leaves}) for path in varying) == sorted(counts)
+
+
+def _leaves(arguments: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", value
 
 
 def test_all_kinds_are_there() -> None:

@@ -129,21 +129,17 @@ def crossed(tool: CatalogueTool, counts: tuple[int, int], rng: Random) -> Part |
     paths = _crossing(tool, pieces, rng) if is_clause or _is_one_question(pieces) else None
     if paths is None:
         return None
-    first = draw_values(tool, pieces, rng)
-    rows = [_rows(tool, pieces, [path], count, rng, first) for path, count in zip(paths, counts, strict=True)]
-    if rows[0] is None or rows[1] is None:
+    (here, there), first = paths, draw_values(tool, pieces, rng)
+    rows = _rows(tool, pieces, [here], counts[0], rng, first)
+    others = _rows(tool, pieces, [there], counts[1], rng, first)
+    if rows is None or others is None:
         return None
-    lists = {path: [row[path] for row in some] for path, some in zip(paths, rows, strict=True) if some}
     said = {
-        path: Value(None, _inside(marks_around(pieces, path), [value.said for value in values], rng))
-        for path, values in lists.items()
+        path: Value(None, _inside(marks_around(pieces, path), [row[path].said for row in listing], rng))
+        for path, listing in ((here, rows), (there, others))
     }
-    calls = tuple(
-        _call(tool, pieces, {**first, paths[0]: one, paths[1]: other})
-        for one in lists[paths[0]]
-        for other in lists[paths[1]]
-    )
-    return Part(_in_all(_fill(pieces, {**first, **said}), rng), is_clause, calls)
+    calls = (_call(tool, pieces, {**row, there: other[there]}) for row in rows for other in others)
+    return Part(_in_all(_fill(pieces, {**first, **said}), rng), is_clause, tuple(calls))
 
 
 def batched(tool: CatalogueTool, count: int, rng: Random) -> Part | None:

@@ -1,7 +1,7 @@
 """Adapters that come with Strop, by the catalogue name of the model they were trained from.
 
-They lie in ``adapters/NAME`` beside this module, as peft and vLLM load them, made by
-``examples/recipe.toml``.
+They lie in ``adapters/NAME`` beside this module, as peft and vLLM load them, made by the two
+commands at the top of ``examples/recipe.toml``.
 """
 
 from __future__ import annotations

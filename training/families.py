@@ -37,8 +37,6 @@ _MIX = {
 }
 """How often each kind is drawn after the first task, which is always a single call: without those, policies
 forget when one call is enough."""
-
-
 _WISHES = 0.5
 """How often a request asks for an option that its tool was given, where it was given any."""
 

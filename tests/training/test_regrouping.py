@@ -85,6 +85,26 @@ def test_tasks_that_cannot_be_put_to_other_tools_are_left_out() -> None:
         regroup([ONE], -1, 0)
 
 
+@pytest.mark.parametrize(
+    ("value", "stated"),
+    [
+        ("chess", True),
+        ("go", False),
+        ({"a": ["chess", 1250.0]}, True),
+        ({"a": ["chess", 1251]}, False),
+        ([1251], False),
+        (3, False),
+        (True, True),
+        (None, True),
+    ],
+)
+def test_a_value_of_any_depth_has_to_be_stated(value: object, stated: bool) -> None:
+    tool = ToolSpec("get_news", "Fetches news.", {"type": "object", "properties": {"topic": {}}})
+    turn = {"role": "user", "content": "News about chess, 1,250 of them"}
+    gold = Gold((ToolCall("get_news", {"topic": value}),))
+    assert usable(replace(ONE, messages=(turn,), tools=(tool,), gold=gold)) is stated
+
+
 def test_one_task_alone_is_a_family_without_an_unmet_request() -> None:
     assert [task.gold for task in regroup([ONE], 3, 0)] == [ONE.gold]
 

@@ -17,6 +17,9 @@ from strop.tools.errors import RunError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+GONE_IN = 5.0
+"""Seconds that ended processes are waited for."""
+
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """`function` of each item, in their order, in as many processes as there are processors for it.
@@ -36,9 +39,12 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
     except BrokenProcessPool as error:
         raise RunError("a process was killed, for want of memory perhaps") from error
     finally:
+        manager = getattr(pool, "_executor_manager_thread", None)
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
+        if manager is not None:  # else a Python that exits now may write to the pipe this thread is closing
+            manager.join(GONE_IN)
 
 
 def processors() -> int:

@@ -75,13 +75,17 @@ def wait_until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_whoever_began_them(ending: signal.Signals) -> None:
     program = "import time; from strop.agent.processes import spread; list(spread(time.sleep, [30] * 9))"
-    parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_until(lambda: len(children_of(parent.pid)) == min(9, processors()))
     workers = children_of(parent.pid)
     wait_until(lambda: all(ignores_ctrl_c(worker) for worker in workers))
     time.sleep(0.5)  # the workers are there before the parent has handed out all of the work
-    for process in (parent.pid, *workers) if ending == signal.SIGINT else (parent.pid,):
-        os.kill(process, ending)
+    if ending == signal.SIGINT:
+        os.killpg(parent.pid, ending)  # as a terminal does
+    else:
+        os.kill(parent.pid, ending)
     _, said = parent.communicate(timeout=10)
     assert parent.returncode == -ending
     assert said.count("Traceback") <= 1

@@ -14,6 +14,7 @@ from strop.agent.rows import TOO_LONG
 from strop.agent.user import User
 from strop.tools.episode import Episode, Sequel, is_episode, is_sequel
 from strop.tools.errors import StepLimitError, TooLongError, UsageError
+from strop.tools.formats.thoughts import without_thoughts
 from strop.tools.suite import AnyCase, Case, is_text_case
 from strop.tools.verdict import ErrorKind, Verdict
 
@@ -50,7 +51,8 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
     except TooLongError as error:
         return _answer(Answer(Draft((), (), "", (), None), Usage())) | _too_long(str(error))
     if is_text_case(case):
-        return _answer(answer) | case.score_text(answer.final.text).to_json()
+        text = without_thoughts(answer.final.text, opened=answer.final.reasoning is not None)
+        return _answer(answer) | {"text": text} | case.score_text(text).to_json()
     return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 
 

@@ -142,10 +142,11 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         return
     claimed = read_json(path)
     claimed = claimed if isinstance(claimed, dict) else {}
+    settings = json.loads(json.dumps(settings))
     added = {name: value for name, value in settings.items() if name in _LATER and name not in claimed}
-    for name, value in json.loads(json.dumps(settings)).items():
-        there = claimed.get(name)
-        if there != value and name not in added:
+    for name in {**settings, **claimed}:
+        there, value = claimed.get(name), settings.get(name)
+        if there != value and not (name in _LATER and None in (there, value)):
             what = _DIGESTS.get(name) or f"with {name} {there!r}, and this run wants {value!r}"
             raise UsageError(f"{out} holds answers {what}: give another directory, or delete this one")
     if added:

@@ -90,7 +90,12 @@ class Loaded:
 
 def known_by(policy: Policy) -> dict[str, str]:
     """What tells a policy from others of its name, for the settings of whatever is made with it."""
-    return {"weights": policy.weights, "engine": policy.engine.info.detail or policy.engine.info.kind}
+    info = policy.engine.info
+    return {
+        "weights": policy.weights,
+        "engine": info.detail or info.kind,
+        "context": str(info.context_length),
+    }
 
 
 def weights_of(model: Path, adapter: Path | None) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,7 @@ from strop.agent.chat import plain_messages, with_tools_in_system
 from strop.agent.engines.base import Sampling
 from strop.agent.wire import SafeNames, WireReply, answer_of, is_safe, messages_with_names, read_reply
 from strop.tools.errors import DataError, EndpointError, TooLongError, UsageError
+from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 529})
@@ -109,14 +110,15 @@ class RemoteChat:
             return await self.answer(task, sampling)
         reply = self._read(response)
         self._check_refined(reply)
-        return answer_of(reply, names, tools=bool(task.tools), call_format=self._call_format)
+        offered = task.tools if self._prompt_mode else _named(task.tools, names)
+        return answer_of(reply, names, tools=offered, call_format=self._call_format)
 
     def _body(self, task: Task, sampling: Sampling, names: SafeNames | None) -> dict[str, Any]:
         tools, messages = task.tools, [dict(message) for message in task.messages]
         if self._prompt_mode:
             tools, messages = (), self._written_out(task)
         elif names is not None:
-            tools = tuple(replace(tool, name=names.send(tool.name)) for tool in tools)
+            tools = _named(tools, names)
             messages = messages_with_names(task.messages, names)
         body: dict[str, Any] = {
             "model": self._name,
@@ -189,6 +191,11 @@ class RemoteChat:
             )
 
 
+def _named(tools: Sequence[ToolSpec], names: SafeNames | None) -> tuple[ToolSpec, ...]:
+    """The tools under the names they are sent by."""
+    return tuple(tools if names is None else (replace(tool, name=names.send(tool.name)) for tool in tools))
+
+
 def _result_text(message: Mapping[str, Any]) -> str:
     return f"Result of {message.get('name') or 'the call'}: {message['content']}"
 
@@ -249,8 +256,17 @@ def _retry_after(response: httpx.Response) -> float | None:
     return float(wanted) if wanted.replace(".", "", 1).isdecimal() else None
 
 
+_TOO_LONG = (
+    "context_length_exceeded",  # OpenAI
+    "maximum context length",  # vLLM
+    "model's context length",  # SGLang
+    "exceed_context_size",  # llama.cpp's server, by its error's type
+    "available context size",  # and in its older words
+)
+
+
 def _says_too_long(text: str) -> bool:
-    return "context_length_exceeded" in text or "maximum context length" in text
+    return any(words in text.lower() for words in _TOO_LONG)
 
 
 def _refuses_names(response: httpx.Response, task: Task) -> bool:

@@ -38,14 +38,11 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     """Score every result file under `results` and write answers, summary and page to `out`.
 
     Categories are scored side by side, a process a processor. `call_format` is what texts are read as first.
-    Raises UsageError where there is no result file or `out` is a benchmark's own, DataError for a row that is
-    none, RunError where `out` cannot be written.
+    Raises UsageError where there is no result file, where there are several models' or where `out` is a
+    benchmark's own, DataError for a row that is none, RunError where `out` cannot be written.
     """
-    jobs = [
-        _Job(category, paths, call_format)
-        for category in NAMES
-        if (paths := tuple(sorted(results.rglob(f"{PREFIX}_{category}_result.json"))))
-    ]
+    files = ((category, _file_of(category, results)) for category in NAMES)
+    jobs = [_Job(category, path, call_format) for category, path in files if path is not None]
     if not jobs:
         raise UsageError(f"{results}: no {PREFIX}_<category>_result.json of a category that is judged here")
     _claim(out)
@@ -69,6 +66,15 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     return summary
 
 
+def _file_of(category: str, results: Path) -> Path | None:
+    """The category's file. Raises UsageError where there are several: they are of several models."""
+    paths = sorted(results.rglob(f"{PREFIX}_{category}_result.json"))
+    if len(paths) > 1:
+        where = " and ".join(str(path.parent) for path in paths[:2])
+        raise UsageError(f"there are answers to {category} in {where}: score one model at a time")
+    return paths[0] if paths else None
+
+
 def _claim(out: Path) -> None:
     """Raises UsageError where `out` holds answers that were asked for, which scoring would replace."""
     if not has_rows(out / ANSWERS):
@@ -87,13 +93,13 @@ class _Job:
     """A category to be scored."""
 
     category: str
-    paths: tuple[Path, ...]
+    path: Path
     call_format: str
 
     @property
     def work(self) -> int:
         """How long it takes, for comparison: simulators are slower than comparing arguments."""
-        size = sum(path.stat().st_size for path in self.paths)
+        size = self.path.stat().st_size
         return 3 * size if self.category in MULTI_TURN else size
 
 
@@ -122,7 +128,7 @@ def _score(job: _Job) -> _Scored:
 def _scored(job: _Job) -> _Scored:
     cases = load_category(job.category, simulators=_simulators())
     by_id = {case.task.id: case for case in cases}
-    given = {entry.id: entry for path in job.paths for entry in _entries(path, by_id)}
+    given = {entry.id: entry for entry in _entries(job.path, by_id)}
     rows = [given[case.task.id].row(case, job.call_format) for case in cases if case.task.id in given]
     return _Scored(
         "".join(json_text(row) + "\n" for row in rows),

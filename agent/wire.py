@@ -124,11 +124,14 @@ def is_safe(name: str) -> bool:
     return 0 < len(name) <= _LONGEST and not _UNSAFE.search(name)
 
 
-def answer_of(reply: WireReply, names: SafeNames | None, *, tools: bool, call_format: str) -> Answer:
+def answer_of(
+    reply: WireReply, names: SafeNames | None, *, tools: Sequence[ToolSpec], call_format: str
+) -> Answer:
     """The answer in a reply.
 
-    Calls the endpoint did not read itself are read from the text, if `tools` were offered. Arguments that are
-    no JSON object make the answer unreadable (`Draft.problem`), which is the model's fault and no error.
+    Calls the endpoint did not read itself are read from the text, as a policy's are, if `tools` (under the
+    names they were sent by) were offered. Arguments that are no JSON object make the answer unreadable
+    (`Draft.problem`), which is the model's fault and no error.
     """
     choice = reply.choices[0]
     extra = choice.strop or WireExtra()
@@ -142,7 +145,7 @@ def _draft(
     names: SafeNames | None,
     finish: FinishReason,
     *,
-    tools: bool,
+    tools: Sequence[ToolSpec],
     call_format: str,
     extra: WireExtra,
 ) -> Draft:
@@ -157,7 +160,7 @@ def _draft(
             # Too deep or with a number too long to be read, it is the model's fault all the same.
             content, problem = text, f"{error}"
     elif tools and text and problem is None:
-        reading = read_calls(text, preferred=call_format)
+        reading = read_calls(text, preferred=call_format, tools=tools)
         calls, content, problem = reading.calls, reading.content, reading.problem
         if problem is not None:  # half an answer is none
             calls, content = (), text

@@ -14,6 +14,7 @@ from strop.agent.cli.parsing import engine_args
 from strop.agent.refinement import parse_refine
 from strop.agent.user import User
 from strop.tools.errors import UsageError
+from strop.tools.files import json_text
 from strop.tools.task import Task
 
 
@@ -118,9 +119,9 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
     from strop.agent.loading import PolicySource, known_by, load_policy
     from strop.refine.choice import answerer_for
 
-    source = PolicySource(
-        asked.model, asked.adapter, asked.engine, asked.max_model_len, engine_args(asked.engine_flags)
-    )
+    arguments = engine_args(asked.engine_flags)
+    source = PolicySource(asked.model, asked.adapter, asked.engine, asked.max_model_len, arguments)
+    told = {"engine_args": json_text(arguments)} if arguments else {}
     async with load_policy(source) as loaded:
         answerer = answerer_for(loaded.policy, loaded.profile, setting)
-        yield Opened(answerer, known_by(loaded.policy)), loaded.policy.prompt_ids
+        yield Opened(answerer, known_by(loaded.policy) | told), loaded.policy.prompt_ids

@@ -207,12 +207,19 @@ def compare(
 def _suite_of(file: Path, categories: tuple[str, ...], limit: int | None, data: Path | None) -> Suite:
     from strop.agent.cli.parsing import read_tasks_aloud
     from strop.tools.case import judged_suite
+    from strop.tools.errors import UsageError
     from strop.tools.suites import load_file
 
     if file.suffix == ".py":
         return load_file(file, categories, limit=limit, data=data)
-    tasks = [task for task in read_tasks_aloud(file) if not categories or task.category in categories]
-    return judged_suite(file.name, tasks, limit)
+    if data is not None:
+        raise UsageError(f"{file}: --data is for suites of your own (.py); tasks are in the file itself")
+    tasks = list(read_tasks_aloud(file))
+    there = dict.fromkeys(task.category for task in tasks)
+    if absent := [name for name in categories if name not in there]:
+        raise UsageError(f"{file}: no category {absent[0]!r}; it has {', '.join(there)}")
+    kept = [task for task in tasks if not categories or task.category in categories]
+    return judged_suite(file.name, kept, limit)
 
 
 def _sampling(max_tokens: int, temperature: float, seed: int | None) -> Sampling:
@@ -286,7 +293,7 @@ def _show(summary: Summary, out: Path) -> None:
     for overall in summary.overalls:
         table.add_row(overall.name, "", "", f"{overall.accuracy:.1%}", "partial" if overall.partial else "")
     Console().print(table)
-    official = ", the official layout" if summary.suite == "bfcl" else ""
+    official = ", the official layout" if (out / "result").is_dir() else ""
     typer.echo(f"answers, summary{official} and page.html are in {out}")
 
 

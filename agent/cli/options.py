@@ -15,14 +15,15 @@ ModelArgument: TypeAlias = Annotated[
         metavar="[MODEL]",
         help="Catalogue name, hub id, checkpoint directory or GGUF file.",
         show_default=True,
+        is_eager=True,  # read before the options that depend on it, wherever it stands
     ),
 ]
 
 
-def _adapter(text: str) -> Path:
+def _adapter(context: typer.Context, adapter: Path | None) -> Path | None:
     from strop.agent.shipped import adapter_named
 
-    return adapter_named(text, DEFAULT_MODEL)
+    return None if adapter is None else adapter_named(str(adapter), context.params["model"])
 
 
 AdapterOption: TypeAlias = Annotated[
@@ -31,7 +32,7 @@ AdapterOption: TypeAlias = Annotated[
         "--adapter",
         metavar="DIR|shipped",
         help="peft LoRA adapter to use with the model; shipped: Strop's own for the embedded model.",
-        parser=_adapter,
+        callback=_adapter,
     ),
 ]
 EngineOption: TypeAlias = Annotated[

@@ -48,6 +48,13 @@ class ByName:
         return [self.task.id]
 
 
+class ByText(ByName):
+    """A case whose right answer is the task's id as its whole text."""
+
+    def score_text(self, text: str) -> Verdict:
+        return Verdict.right() if text == self.task.id else Verdict.wrong(ErrorKind.UNPARSABLE, text)
+
+
 def case(task_id: str, category: str = "simple") -> ByName:
     tools = (ToolSpec(task_id, "", {"type": "object", "properties": {}}),)
     return ByName(Task(task_id, ({"role": "user", "content": task_id},), tools, Gold(()), category))
@@ -176,6 +183,21 @@ async def test_other_settings_refuse_the_directory(
     await bench(Fixed(right), tmp_path, CASES[:2])
     with pytest.raises(UsageError, match=name):
         await bench(Fixed(right), tmp_path, CASES[:2], **options)
+
+
+async def test_a_setting_left_out_is_another_too(tmp_path: Path) -> None:
+    await bench(Fixed(right), tmp_path, CASES[:2], asked={"tools": "in the prompt"})
+    with pytest.raises(UsageError, match="tools 'in the prompt', and this run wants None"):
+        await bench(Fixed(right), tmp_path, CASES[:2])
+
+
+async def test_an_answer_judged_by_its_text_is_what_comes_after_the_thoughts(tmp_path: Path) -> None:
+    def thinks(task: Task) -> Answer:
+        return said(text=f"<think>\nWhich one?\n</think>\n\n{task.id}")
+
+    await bench(Fixed(thinks), tmp_path, [ByText(case("t0", "simple").task)])
+    (row,) = read_answers(tmp_path)
+    assert (row["correct"], row["text"]) == (True, "t0")
 
 
 async def test_a_directory_without_an_answer_is_nobodys_yet(tmp_path: Path) -> None:

@@ -196,6 +196,12 @@ def test_scoring_names_what_it_cannot_read(tmp_path: Path) -> None:
     other.write_text('{"id": "irrelevance_0", "result": "No."}\n')
     assert list(score_results(tmp_path / "model", tmp_path / "out").categories) == ["irrelevance"]
     other.unlink()
+    path.write_text('{"id": "simple_python_0", "result": ""}\n')
+    elsewhere = tmp_path / "model" / "another" / "non_live" / path.name
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_text(path.read_text())
+    with pytest.raises(UsageError, match=r"answers to simple_python in .*: score one model"):
+        score_results(tmp_path / "model", tmp_path / "out")
     with pytest.raises(UsageError, match=r"no BFCL_v4_<category>_result\.json"):
         score_results(tmp_path / "nowhere", tmp_path / "out")
 

@@ -132,6 +132,14 @@ async def test_calls_written_as_text_are_read_and_said_to_be() -> None:
     assert answer.final.text == text
 
 
+async def test_names_in_a_text_are_the_tools_own() -> None:
+    text = '```json\n{"name": "weather_get", "arguments": {"city": "Köln"}}\n```'
+    for safe in (False, True):
+        with serving(completion({"content": text})) as endpoint:
+            answer = await ask(endpoint, safe_names=safe)
+        assert answer.calls == (ToolCall("weather.get", {"city": "Köln"}),)
+
+
 async def test_prose_stays_prose_and_a_cut_answer_says_so() -> None:
     with serving(completion({"content": "I cannot"}, "length")) as endpoint:
         answer = await ask(endpoint)
@@ -225,6 +233,20 @@ async def test_an_endpoint_that_never_answers() -> None:
 async def test_a_prompt_too_long_is_told_apart() -> None:
     refusal = {"error": {"message": "too many tokens", "code": "context_length_exceeded"}}
     with serving(Says(json.dumps(refusal), 400)) as endpoint, pytest.raises(TooLongError, match="too many"):
+        await ask(endpoint)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "This model's maximum context length is 100 tokens. However, you requested 200"},
+        {"message": "The input (200 tokens) is longer than the model's context length (100 tokens)."},
+        {"message": "the request exceeds the available context size, try increasing it"},
+        {"message": "request (200 tokens) is too large", "type": "exceed_context_size_error"},
+    ],
+)
+async def test_other_servers_words_for_it(error: dict[str, str]) -> None:
+    with serving(Says(json.dumps({"error": error}), 400)) as endpoint, pytest.raises(TooLongError):
         await ask(endpoint)
 
 

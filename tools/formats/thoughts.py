@@ -73,6 +73,13 @@ class Thoughts:
         return text
 
 
+def without_thoughts(text: str, *, opened: bool = False) -> str:
+    """A whole text after its thinking block, which with `opened` the prompt has begun."""
+    thoughts = Thoughts(opened)
+    answer = thoughts.feed(text)[1] + thoughts.finish()[1]
+    return answer.lstrip() if thoughts.found else answer
+
+
 def _overlap(text: str, mark: str) -> int:
     """Length of the longest end of `text` that begins `mark`."""
     return next((n for n in range(min(len(text), len(mark) - 1), 0, -1) if text.endswith(mark[:n])), 0)

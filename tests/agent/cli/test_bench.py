@@ -8,6 +8,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from strop.agent.cli.bench import app
+from strop.tools.errors import UsageError
+from strop.tools.task import Gold, Task
 from tests.agent.test_remote import native, serving
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "05_own_benchmark.py"
@@ -58,3 +60,24 @@ def test_tools_can_go_into_the_prompt(tmp_path: Path) -> None:
         assert "add" in endpoint.bodies[0]["messages"][0]["content"]
     settings = json.loads((tmp_path / "o" / "settings.json").read_text())
     assert settings["tools"] == "in the prompt"
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    task = Task("t", ({"role": "user", "content": "Hi"},), (), Gold(()), "sums")
+    tasks.write_text(json.dumps(task.to_json()) + "\n")
+    for words, reason in (
+        (("--categories", "sum"), "no category 'sum'; it has sums"),
+        (("--data", tmp_path), "--data is for suites of your own"),
+    ):
+        asked = ["run", tasks, "m", "--out", tmp_path / "o", *words]
+        result = CliRunner().invoke(app, [str(word) for word in asked])
+        assert isinstance(result.exception, UsageError), result.output
+        assert reason in str(result.exception)
+
+
+def test_the_shipped_adapter_is_that_of_the_model_asked_for(tmp_path: Path) -> None:
+    for words in (("smollm2-135m", "--adapter", "shipped"), ("--adapter", "shipped", "smollm2-135m")):
+        result = CliRunner().invoke(app, ["run", str(EXAMPLE), "--out", str(tmp_path), *words])
+        assert isinstance(result.exception, UsageError), result.output
+        assert "no adapter is shipped for smollm2-135m" in str(result.exception)

@@ -109,7 +109,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
         "shared_prefix": way == "shared",
         "dtype": options.dtype,
     }
-    pairs = random_pairs(options, model.config.vocab_size)
+    pairs = random_pairs(options, adapter.vocabulary_size(model))
     if options.objective == "sft":
         rows = [SftRow(pair.id, pair.prompt_ids, pair.chosen_ids) for pair in pairs]
         config = SftConfig(**recipe)

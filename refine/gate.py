@@ -38,7 +38,7 @@ class Refusal(StrEnum):
     LENGTH = "length"
     """A side would not fit the trainer's sequence length."""
     CONFLICT = "conflict"
-    """Another candidate of the same context says the opposite; both are refused."""
+    """Another candidate of the same context, with none of the above, says the opposite; both are refused."""
     DUPLICATE = "duplicate"
     """The same preference, calls compared canonically, was accepted before."""
     SURPLUS = "surplus"
@@ -102,13 +102,15 @@ def gate(
     `by_task` has each searched task's candidates, best first; earlier ones win over later ones.
     """
     report = GateReport(empty_tasks=sum(not pairs for pairs in by_task.values()))
-    opposed = conflicting(preference(pair) for pairs in by_task.values() for pair in pairs)
+    judged = [[(pair, _refusal(pair, config, end_ids)) for pair in pairs] for pairs in by_task.values()]
+    # What is refused for itself speaks against nothing: a tree prefers the better of two wrong branches.
+    opposed = conflicting(preference(pair) for pairs in judged for pair, refusal in pairs if refusal is None)
     seen: set[Preference] = set()
     accepted: list[PreferencePair] = []
-    for pairs in by_task.values():
+    for pairs in judged:
         room = config.per_task
-        for pair in pairs:
-            refusal = _refusal(pair, config, end_ids) or _collision(pair, opposed, seen)
+        for pair, own in pairs:
+            refusal = own or _collision(pair, opposed, seen)
             if refusal is None and not room:
                 refusal = Refusal.SURPLUS
             if refusal:

@@ -1,10 +1,16 @@
-"""Runs the trials of a calibration: every task refined once without a gate, each kept as it comes."""
+"""Runs the trials of a calibration: every task refined once without a gate, each kept as it comes.
+
+DIR/settings.json   who was asked what, and how; a second start with others is refused
+DIR/trials.jsonl    a row a trial
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -12,34 +18,76 @@ from rich.progress import Progress
 from strop.agent.answer import Answerer
 from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
+from strop.agent.loading import known_by
+from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile
 from strop.agent.refinement import ADAPTIVE
+from strop.agent.rows import SETTINGS
 from strop.refine.calibrate import Trial
 from strop.refine.check import problems_of
 from strop.refine.choice import answerer_for
-from strop.tools.errors import DataError, TooLongError
-from strop.tools.files import JsonlWriter, read_jsonl
+from strop.tools.errors import DataError, TooLongError, UsageError
+from strop.tools.files import JsonlWriter, has_rows, read_json, read_jsonl, write_json
 from strop.tools.suite import Case
 
 TRIALS = "trials.jsonl"
 
 
 async def run_trials(
-    cases: Sequence[Case], policy: Policy, profile: Profile, out: Path, sampling: Sampling, concurrency: int
+    cases: Sequence[Case],
+    policy: Policy,
+    profile: Profile,
+    out: Path,
+    sampling: Sampling,
+    concurrency: int,
+    *,
+    version: str,
 ) -> list[Trial]:
     """The trials of `cases`, in their order; those in `out` already are kept. Tasks too long are left out.
 
-    Raises DataError for a broken row in `out`, and what the engine raises.
+    `version` tells the tasks that `cases` are some of from others: more of them may be tried later. Raises
+    UsageError where `out` holds trials of another policy, other tasks or settings, DataError for a broken row
+    there, RunError where another process works there, and what the engine raises.
     """
-    known = {trial.id: trial for trial in read_trials(out / TRIALS)}
+    asked = {"model": policy.name, **known_by(policy), "version": version, "refine": str(ADAPTIVE)}
+    asked |= {f"sampling.{name}": value for name, value in asdict(sampling).items()}
     refiner = answerer_for(policy, profile, ADAPTIVE)
-    todo = [case for case in cases if case.task.id not in known]
+    with held(out / ".lock", f"a calibration in {out}"):
+        _claim(out, asked)
+        return await _run(cases, refiner, out, replace(sampling, logprobs=True), concurrency)
+
+
+def _claim(out: Path, asked: Mapping[str, Any]) -> None:
+    """Note who is asked what; a directory without a trial belongs to nobody yet.
+
+    Raises UsageError naming what differs: a threshold is that of the policy whose drafts were looked at.
+    """
+    file = out / SETTINGS
+    wanted = json.loads(json.dumps(asked))
+    if has_rows(out / TRIALS):
+        known = read_json(file) if file.exists() else {}
+        there = known if isinstance(known, dict) else {}
+        changed = [name for name in {**wanted, **there} if there.get(name) != wanted.get(name)]
+        if changed:
+            raise UsageError(
+                f"{out} holds trials made with other settings ({', '.join(changed)} differ): give another "
+                "directory, or delete this one"
+            )
+    write_json(file, wanted)
+
+
+async def _run(
+    cases: Sequence[Case], refiner: Answerer, out: Path, sampling: Sampling, concurrency: int
+) -> list[Trial]:
     with JsonlWriter(out / TRIALS) as writer, Progress(console=Console(stderr=True)) as bar:
+        # Read once the writer is open: that drops a row cut off by a kill.
+        known = {trial.id: trial for trial in read_trials(out / TRIALS)}
+        todo = [case for case in cases if case.task.id not in known]
         counted = bar.add_task("calibrating", total=len(cases), completed=len(cases) - len(todo))
 
         async def work(case: Case) -> None:
-            trial = await _trial(case, refiner, replace(sampling, logprobs=True))
+            trial = await _trial(case, refiner, sampling)
             if trial is not None:
                 writer.write(trial.to_json())
                 known[trial.id] = trial

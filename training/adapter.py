@@ -82,6 +82,11 @@ def load_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
+def vocabulary_size(model: Any) -> int:
+    """How many token ids `model` knows; of one that also sees, its part for text says that."""
+    return int(model.config.get_text_config().vocab_size)
+
+
 def lora(recipe: Recipe, model: Any) -> LoraConfig:
     """A new adapter for every linear layer of `model` but its output head.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from strop.agent.models import ModelStore, ResolvedModel
 from strop.agent.profile import Profile, read_profile
 from strop.refine.check import STOP_TEXT
 from strop.refine.store import CollectionDir
-from strop.tools.errors import UsageError
+from strop.tools.errors import DataError, UsageError
 from strop.tools.task import Task
 from strop.training.config import RoundConfig, WarmupTable
 from strop.training.copies import refuse_copies, yardsticks_here
@@ -42,18 +42,21 @@ class Lessons:
 def lessons(config: RoundConfig, table: WarmupTable, held_out: Sequence[Task], console: Console) -> Lessons:
     """The warm-up's tasks, those that ask what a held-out one asks left out.
 
-    Raises DataError where the file cannot be read, UsageError where its tasks cannot be regrouped or repeat a
-    benchmark.
+    Raises DataError where the file cannot be read or no task is left, UsageError where its tasks cannot be
+    regrouped or repeat a benchmark.
     """
     asked = {_asked(task) for task in held_out}
     tasks = [task for task in _gold_tasks(config, table, console) if _asked(task) not in asked]
+    if not tasks:
+        reason = "nothing to warm up on: held-out ones aside, there is no task with gold to learn"
+        raise DataError(reason, path=table.file)
     allowed = config.tasks.allow_copies
     return Lessons(tasks, refuse_copies(tasks, allowed=allowed, lifted_by="tasks.allow_copies = true"))
 
 
 def warm_up(config: RoundConfig, table: WarmupTable, learned: Lessons, out: Path) -> None:
     """Train the warm-up's adapter at `out`. Raises what `train_warmup` raises."""
-    model, profile = _known(Student(config.model, config.adapter))
+    model, profile = known(Student(config.model, config.adapter))
     template = ChatTemplate.load(model.path, call_format=profile.call_format)
     train_warmup(
         model.path,
@@ -64,6 +67,7 @@ def warm_up(config: RoundConfig, table: WarmupTable, learned: Lessons, out: Path
         table.train,
         base_adapter=config.adapter,
         model_name=model.name,
+        track=config.train_with.track,
         screening=learned.screening,
     )
 
@@ -103,7 +107,7 @@ def _asked(task: Task) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """Whose samples they are, and who learns from them."""
+    """Who learns; from samples, it is those of its own."""
 
     model: str
     """Catalogue name, hub id, checkpoint directory or GGUF file."""
@@ -119,16 +123,18 @@ def learn_from_samples(
     train: SftConfig,
     *,
     stop_token: bool = True,
+    track: Collection[str] = (),
     screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary | None:
     """Train on what the samples of `collection` teach, going on from the student's adapter; put it at `out`.
 
     With `stop_token` checks of right drafts are answered by a token, where one can be taught; it is noted
-    beside the adapter. `screening`, what the tasks were compared with, goes into the summary. None where the
-    samples teach nothing. Raises UsageError where the tasks are not those that were sampled, or the policy is
-    not the one they were sampled from, and what `strop.training.sft.train_sft` raises.
+    beside the adapter where there was such a check. `track` and `screening`, what the tasks were compared
+    with, are as in `strop.training.dpo.train_dpo`. None where the samples teach nothing. Raises UsageError
+    where the tasks are not those that were sampled, or the policy is not the one they were sampled from, and
+    what `strop.training.sft.train_sft` raises.
     """
-    model, profile = _known(student)
+    model, profile = known(student)
     store, weights = CollectionDir(collection), weights_of(model.path, student.adapter)
     if store.weights() not in ("", weights):
         raise UsageError(f"{collection} was sampled from another policy than the one that is to learn")
@@ -137,7 +143,8 @@ def learn_from_samples(
     learned = corpus(tasks, store.diagnoses(tasks), template, stop, rows)
     if not learned:
         return None
-    taught = Profile(stop_token_id=stop.token_id) if rows.drafts else None
+    # Whatever serves the adapter relies on it: samples may have no right draft, or none may be kept.
+    stops = [row for row in learned if row.answer_ids == (stop.token_id,) and row.length <= train.max_length]
     return train_sft(
         model.path,
         learned,
@@ -145,12 +152,13 @@ def learn_from_samples(
         train,
         base_adapter=student.adapter,
         model_name=model.name,
-        teaches=taught,
+        teaches=Profile(stop_token_id=stop.token_id) if stops else None,
+        track=track,
         screening=screening,
     )
 
 
-def _known(student: Student) -> tuple[ResolvedModel, Profile]:
+def known(student: Student) -> tuple[ResolvedModel, Profile]:
     """The student's model, and what is known of how it talks: by its adapter, completed by the model."""
     model = ModelStore().resolve(student.model)
     own = Profile() if student.adapter is None else read_profile(student.adapter)

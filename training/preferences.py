@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from strop.agent.models import ModelStore
 from strop.refine.audit import Thresholds, audit_file
+from strop.refine.collect import CollectConfig
 from strop.tools.errors import RunError
 from strop.tools.task import Task
 from strop.training.config import RoundConfig
 from strop.training.launch import Order, launch
 from strop.training.memory import give_memory_back
+
+
+def collects_with(config: RoundConfig) -> CollectConfig:
+    """How pairs are collected: a pair longer than training takes would only be refused later, and the file
+    with it."""
+    gate = config.collect.gate
+    longest = min(gate.max_length, config.train.max_length)
+    return replace(config.collect, gate=replace(gate, max_length=longest))
 
 
 async def train_on_pairs(
@@ -34,8 +45,9 @@ async def train_on_pairs(
         give_memory_back()
 
 
-def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task]) -> None:
-    """Raises RunError where the collection's pairs are not to be trained on, with every reason."""
+def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task], file: Path) -> None:
+    """Raises RunError where the collection's pairs are not to be trained on, with every reason and a command
+    that shows the rows; `file` is where it finds `tasks`."""
     thresholds = Thresholds(
         **config.check.model_dump(),
         min_margin=config.collect.gate.min_margin,
@@ -45,7 +57,19 @@ def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task])
     found = audit_file(collection, thresholds, tasks=known, worlds=worlds)
     if not found.accepted:
         reasons = "; ".join(objection.reason for objection in found.objections)
+        command = _command(collection, file, thresholds, worlds)
         raise RunError(
-            f"{collection / 'pairs.jsonl'} is not trained on: {reasons}. 'strop pairs check {collection}' "
-            "shows the rows; [collect.gate] decides which pairs there are, [check] how many may be like that"
+            f"{collection / 'pairs.jsonl'} is not trained on: {reasons}. '{command}' shows the rows; "
+            "[collect.gate] decides which pairs there are, [check] how many may be like that"
         )
+
+
+def _command(collection: Path, tasks: Path, thresholds: Thresholds, worlds: str) -> str:
+    """The command that audits as `refuse_unsound` does."""
+    usual = asdict(Thresholds())
+    options = {name: value for name, value in asdict(thresholds).items() if value != usual[name]}
+    options |= {"tasks": tasks} | ({"worlds": worlds} if worlds else {})
+    words = ["strop", "pairs", "check", str(collection)]
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

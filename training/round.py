@@ -47,7 +47,7 @@ from strop.training.demonstrations import Lessons, Student, learn_from_samples, 
 from strop.training.greeting import greet
 from strop.training.layouts import read_layout
 from strop.training.memory import give_memory_back
-from strop.training.preferences import refuse_unsound, train_on_pairs
+from strop.training.preferences import collects_with, refuse_unsound, train_on_pairs
 from strop.training.replay import Replay, replay
 from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
@@ -112,6 +112,9 @@ class Rounds:
             self._config.seed,
             file_digest(table.file) if table.file else None,
             digest(held_out),
+            # What of a benchmark its tasks repeat is refused or left out, as far as data are here to compare.
+            self._config.tasks.allow_copies,
+            data_here(),
         ]
         return stage_key("0.train", settings, policy.key)
 
@@ -132,7 +135,7 @@ class Rounds:
         await self._evaluate(0, "before", policy, suite, held_out)
         key = self._warm_up_key(table, policy, held_out)
         out = self._folder(0) / "train"
-        if self._todo("0.train", key, "warm-up: train an adapter on gold, easy to hard"):
+        if self._todo("0.train", key, "warm-up: train an adapter on gold, easy to hard", 0):
             assert learned is not None  # by the same key
             with self._run.stage("0.train", key, out):
                 await self._bench.close()
@@ -161,7 +164,7 @@ class Rounds:
         if ended is SELECTION_STOPPED or not pairs.stat().st_size:
             self._run.forget(f"{number}.corpus", folder / "corpus")
             self._run.forget(f"{number}.train", folder / "train")
-            self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
+            self._withdraw(number)
             self._decided(number, ended)
             return None
         taught = await self._learn(number, Accepted(policy.adapter, key), pairs.parent, train_on)
@@ -172,9 +175,16 @@ class Rounds:
         write_json(self._folder(number) / "decision.json", decision)
         self._run.event("decided", f"{number}.decide", **decision)
 
+    def _withdraw(self, number: int) -> None:
+        """Remove what round `number` came to in an earlier start; a report shows no round after it then."""
+        folder = self._folder(number)
+        (folder / "decision.json").unlink(missing_ok=True)
+        self._run.forget(f"{number}.after", folder / "after", folder / "held_out_after")
+
     async def _serve(self, policy: Accepted) -> None:
         """Put the server in front of the engine and get a tool call through it, as a client would."""
-        if not self._todo("serve", policy.key, "serve: one tool call over HTTP"):
+        first = 0 if self._config.warmup else 1
+        if not self._todo("serve", policy.key, "serve: one tool call over HTTP", first):
             return
         with self._run.stage("serve", policy.key):
             loaded = await self._bench.policy(policy.adapter)
@@ -228,7 +238,8 @@ class Rounds:
         table = self._config.bench.model_dump(mode="json", exclude={"concurrency"})
         key = stage_key(stage, [table, suite.version, digest(held_out)], policy.key)
         known = self._measured.setdefault(policy.key, folders[0])
-        if not self._todo(stage, key, f"round {number}: benchmark {when} training"):
+        undecided = number if when == "before" else None
+        if not self._todo(stage, key, f"round {number}: benchmark {when} training", undecided):
             return
         with self._run.stage(stage, key, *folders):
             if known != folders[0]:
@@ -253,11 +264,11 @@ class Rounds:
     async def _collect(self, number: int, policy: Accepted, tasks: list[Task]) -> tuple[Path, str]:
         """Deficiencies, trees and pairs; returns the pairs' file and the stage's key."""
         folder = self._folder(number) / "collect"
-        settings = self._config.collect
+        settings = collects_with(self._config)
         stage, asked = f"{number}.collect", digest(tasks)
         key = stage_key(stage, [asdict(replace(settings, concurrency=1)), asked], policy.key)
         sampled = stage_key(stage, [settings.sampled_with(), asked], policy.key)
-        if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs"):
+        if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs", number):
             with self._run.stage(stage, key, folder, kept_by=sampled):
                 async with self._bench.executor(
                     policy.adapter, self._plan(), settings.concurrency
@@ -294,7 +305,7 @@ class Rounds:
             f"{number}.corpus",
             stage_key(f"{number}.corpus", table.model_dump(mode="json"), policy.key),
         )
-        if self._todo(stage, key, f"round {number}: train on right answers and checks of drafts"):
+        if self._todo(stage, key, f"round {number}: train on right answers and checks of drafts", number):
             with self._run.stage(stage, key, out):
                 await self._bench.close()
                 learn_from_samples(
@@ -305,6 +316,7 @@ class Rounds:
                     table.rows,
                     table.train,
                     stop_token=table.stop_token,
+                    track=self._config.train_with.track,
                     screening=read_json(self._run.path / SCREENING),
                 )
                 give_memory_back()
@@ -318,9 +330,9 @@ class Rounds:
         if replayed is not None:
             asked = [asked, self._config.replay.share, [kept.text for kept in replayed.pairs]]
         key = stage_key(f"{number}.train", asked, policy.key)
-        if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs"):
+        if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs", number):
             with self._run.stage(f"{number}.train", key, folder):
-                refuse_unsound(pairs.parent, self._config, tasks)
+                refuse_unsound(pairs.parent, self._config, tasks, self._run.path / "tasks" / "train.jsonl")
                 await self._bench.close()
                 if replayed is not None:
                     pairs = self._replay(number, pairs, replayed, folder)
@@ -353,12 +365,14 @@ class Rounds:
         write_text(file, own.read_text(encoding="utf-8") + again)
         return file
 
-    def _todo(self, stage: str, key: str, what: str) -> bool:
-        """Say what comes, and whether it is still to be done."""
+    def _todo(self, stage: str, key: str, what: str, number: int | None = None) -> bool:
+        """Say what comes, and whether it is still to be done: what round `number` came to rested on it."""
         done = self._run.is_done(stage, key)
         self._console.print(
             f"[green]✓[/green] {what} [dim](done before)[/dim]" if done else f"[bold]▸ {what}[/bold]"
         )
+        if not done and number is not None:
+            self._withdraw(number)
         return not done
 
     def _folder(self, number: int) -> Path:

@@ -134,7 +134,7 @@ def read_run(path: Path) -> RunView:
     view.serve = reader.one(path / "serve.json")
     view.events = reader.many(path / "events.jsonl")
     view.stages = tuple(_stages(view.events))
-    view.rounds = tuple(_rounds(path / "rounds", reader))
+    view.rounds = tuple(_rounds(path / "rounds", view.config, reader))
     for name in ("train", "held_out"):
         view.tasks |= {str(row.get("id")): row for row in reader.many(path / "tasks" / f"{name}.jsonl")}
     return view
@@ -195,12 +195,19 @@ class _Reader:
         return tuple(row for _, row in rows)
 
 
-def _rounds(folder: Path, reader: _Reader) -> Iterator[RoundView]:
-    """The warm-up, if any, and rounds in order, up to the first that was not accepted: what lies beyond is of
-    an earlier start."""
-    if (folder / "0").is_dir():
-        yield _round(folder / "0", reader)
-    for number in itertools.count(1):
+def _rounds(folder: Path, config: Row, reader: _Reader) -> Iterator[RoundView]:
+    """The warm-up and the rounds that `config` asks for, in order, up to the first that was not accepted, or
+    a warm-up that was not decided: what lies beyond is of an earlier start.
+
+    All that are there where no configuration can be read.
+    """
+    if (folder / "0").is_dir() and config.get("warmup", True) is not None:
+        warm_up = _round(folder / "0", reader)
+        yield warm_up
+        if not warm_up.decision:
+            return
+    asked = config.get("rounds")
+    for number in range(1, asked + 1) if isinstance(asked, int) else itertools.count(1):
         if not (folder / str(number)).is_dir():
             return
         view = _round(folder / str(number), reader)

@@ -26,7 +26,7 @@ from trl import DPOTrainer, SFTTrainer
 from strop.agent.profile import read_profile, write_profile
 from strop.tools.errors import RunError, UsageError
 from strop.tools.files import JsonlWriter
-from strop.training.adapter import Hardware, hardware, load_model, save_adapter
+from strop.training.adapter import Hardware, hardware, load_model, save_adapter, vocabulary_size
 from strop.training.datasets import Row, usable
 from strop.training.failures import clear_failures
 from strop.training.job import Base, TrainJob, step_of
@@ -50,6 +50,13 @@ class _AsTheyAre:
     args: Any
     train_dataset: Any
     processing_class: Any
+
+    def __init__(self, *, args: Any, **others: Any):
+        if Ranks.here().world == 1 and args.n_gpu > 1:
+            # transformers would share a batch out to every GPU it sees (nn.DataParallel), which TRL refuses;
+            # several GPUs are for as many processes. Before the rest: what a batch is depends on it.
+            args._n_gpu = 1
+        super().__init__(args=args, **others)  # type: ignore[call-arg]  # TRL's, by the mro
 
     def _prepare_dataset(self, dataset: Dataset, *_args: Any, **_kwargs: Any) -> Dataset:
         return dataset
@@ -295,7 +302,7 @@ def losses(
 ) -> Iterator[tuple[AnyRow, float]]:
     """Each row, and the policy's loss on it as it is, at most `together` of one beginning at once."""
     model = load_model(base.path, hardware(config.dtype), base_adapter=base.adapter)
-    kept, _ = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
+    kept, _ = usable(rows, max_length=config.max_length, vocabulary=vocabulary_size(model))
     with tempfile.TemporaryDirectory() as work, clear_failures(Path(work)):
         trainer = build(model, base.path, kept, config, Path(work))
         width = together if share_prefixes(trainer, config) == "on" else 1
@@ -323,7 +330,7 @@ def train(
     """
     where = hardware(config.dtype)
     model = load_model(base.path, where, base_adapter=base.adapter)
-    kept, refused = usable(rows, max_length=config.max_length, vocabulary=model.config.vocab_size)
+    kept, refused = usable(rows, max_length=config.max_length, vocabulary=vocabulary_size(model))
     with clear_failures(job.work):
         trainer = build(model, base.path, kept, config, job.work)
         shared = share_prefixes(trainer, config)

@@ -6,12 +6,13 @@ first to be forgotten. How difficult a task is, is told by its computed features
 (`strop.training.difficulty`), by the policy's own loss on its gold, or by the mean of its ranks in both.
 iTool states neither measure nor number of stages; these are ours.
 
-Tasks that offer the same tools stay together: they share their prompt's beginning, which is computed once.
+Tasks that offer the same tools stay together, unless a stage has no room for all of them: they share their
+prompt's beginning, which is computed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from strop.agent.chat import Template
 from strop.tools.bounds import require
+from strop.tools.errors import DataError
 from strop.tools.files import json_text
 from strop.tools.task import Task
 from strop.training.datasets import SftRow
@@ -26,6 +28,7 @@ from strop.training.difficulty import difficulty
 from strop.training.job import Base
 from strop.training.recipe import TrainSummary
 from strop.training.sft import SftConfig, measure_loss, train_sft
+from strop.training.trackers import require_trackers
 
 if TYPE_CHECKING:
     from strop.training.journal import OnLog
@@ -67,15 +70,19 @@ def train_warmup(
     base_adapter: Path | None = None,
     model_name: str | None = None,
     on_log: OnLog | None = None,
+    track: Collection[str] = (),
     screening: Mapping[str, Any] | None = None,
 ) -> TrainSummary:
     """Train an adapter on `tasks`' gold, stage by stage, and put the last stage's at `out`.
 
     The first goes on from `base_adapter`, where one is given; those before the last stay beside `out`, in
     ``OUT.stage-N``. A call that was killed goes on in the stage it was in. Difficulty by loss is that of the
-    policy the first stage goes on from. Raises DataError for a task without gold to train on, and what
-    `train_sft` raises.
+    policy the first stage goes on from. Raises DataError for a task without gold to train on, or where there
+    is no task, and what `train_sft` raises.
     """
+    require_trackers(track)
+    if not tasks:
+        raise DataError("nothing to warm up on: there is no task with gold to learn")
     rows = {task.id: SftRow.from_task(task, template) for task in tasks}
     base = Base(model_path, model_name or model_path.name, base_adapter)
     loss = {} if config.by == "features" else _losses(base, rows, out, train)
@@ -92,6 +99,7 @@ def train_warmup(
             base_adapter=adapter,
             model_name=model_name,
             on_log=on_log,
+            track=track,
             screening=screening,
         )
         adapter = place
@@ -112,17 +120,18 @@ def scores(tasks: Sequence[Task], by: str, loss: Mapping[str, float]) -> dict[st
 def curriculum(tasks: Sequence[Task], score: Mapping[str, float], config: WarmupConfig) -> list[list[Task]]:
     """The tasks of each stage, easiest stage first, each with what it repeats of those before.
 
-    Tasks with the same tools are in one stage, that of their mean score. Stages are of equal size as far as
-    that allows; fewer tasks than stages give as many stages as tasks.
+    Tasks with the same tools are in one stage, that of their mean score, unless they are more than a stage's
+    share of all tasks: then each goes by its own score. Stages are of equal size as far as that allows; fewer
+    tasks than stages give as many stages as tasks.
     """
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(tools_shown(task), []).append(task)
-    ordered = sorted(groups.values(), key=lambda group: sum(score[one.id] for one in group) / len(group))
+    groups = _kept_together(tasks, len(tasks) / config.stages)
+    ordered = sorted(groups, key=lambda group: sum(score[one.id] for one in group) / len(group))
     own: list[list[Task]] = []
     left, remaining = len(tasks), min(config.stages, len(ordered))
-    for group in ordered:
-        if not own or (len(own[-1]) >= left / remaining and remaining > 1):
+    for at, group in enumerate(ordered):
+        full = not own or (len(own[-1]) >= left / remaining and remaining > 1)
+        # With no more groups than stages to come each has one, or the last stages would have none.
+        if full or len(ordered) - at < remaining:
             left, remaining = (left - len(own[-1]), remaining - 1) if own else (left, remaining)
             own.append([])
         own[-1] += group
@@ -135,6 +144,15 @@ def curriculum(tasks: Sequence[Task], score: Mapping[str, float], config: Warmup
 def tools_shown(task: Task) -> str:
     """Equal for tasks that offer the same tools in the same order."""
     return json_text([tool.to_openai() for tool in task.tools])
+
+
+def _kept_together(tasks: Sequence[Task], share: float) -> list[list[Task]]:
+    """The tasks by the tools they offer; those of more than `share` tasks, by themselves."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(tools_shown(task), []).append(task)
+    parts = ([group] if len(group) <= share else [[task] for task in group] for group in groups.values())
+    return [part for group in parts for part in group]
 
 
 def _repeated(earlier: Sequence[Sequence[Task]], size: int, share: float, rng: Random) -> list[Task]:

@@ -55,13 +55,15 @@ def calibrate(
     from strop.refine.trials import run_trials
 
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
-    cases = _cases(tasks, limit)
+    cases, version = _cases(tasks, limit)
 
     async def run() -> tuple[list[Trial], str, str]:
         async with load_policy(source) as loaded:
-            sampling = Sampling(max_tokens=max_tokens)
-            trials = await run_trials(cases, loaded.policy, loaded.profile, out, sampling, concurrency)
-            return trials, loaded.policy.name, loaded.policy.weights
+            policy, sampling = loaded.policy, Sampling(max_tokens=max_tokens)
+            trials = await run_trials(
+                cases, policy, loaded.profile, out, sampling, concurrency, version=version
+            )
+            return trials, policy.name, policy.weights
 
     trials, name, weights = asyncio.run(run())
     gate, point = best_gate(trials, tolerance=tolerance, model=name, weights=weights)
@@ -70,16 +72,22 @@ def calibrate(
     _show(trials, gate, point, out)
 
 
-def _cases(tasks: str, limit: int | None) -> list[Case]:
+def _cases(tasks: str, limit: int | None) -> tuple[list[Case], str]:
+    """The cases asked for, and the version of all there are, whatever the limit."""
     if tasks == "bfcl":
+        from strop.tools.bfcl.files import find_data, version_of
         from strop.tools.bfcl.single import load_cases
         from strop.tools.bfcl.suite import SINGLE_TURN
 
-        return [case for category in SINGLE_TURN for case in load_cases(category)[:limit]]
+        data = find_data()
+        cases = [case for category in SINGLE_TURN for case in load_cases(category, data)[:limit]]
+        return list(cases), version_of(data, SINGLE_TURN)
     from strop.agent.cli.parsing import read_tasks_aloud
     from strop.tools.case import JudgedCase
+    from strop.tools.task import digest
 
-    return [JudgedCase(task) for task in read_tasks_aloud(Path(tasks))[:limit]]
+    read = read_tasks_aloud(Path(tasks))
+    return [JudgedCase(task) for task in read[:limit]], digest(read)
 
 
 def _show(trials: list[Trial], gate: Gate, point: Point, out: Path) -> None:

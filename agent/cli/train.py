@@ -93,18 +93,18 @@ def sft(
     several processes train together.
     """
     from strop.agent.chat import ChatTemplate
-    from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies
     from strop.training.datasets import read_sft
+    from strop.training.demonstrations import Student, known
     from strop.training.sft import SftConfig, train_sft
     from strop.training.transcripts import demonstrated
 
-    resolved = ModelStore().resolve(model)
+    resolved, profile = known(Student(model, adapter))
     screening = refuse_copies(
         demonstrated(data, resolved.path), allowed=allow_copies, lifted_by="--allow-copies"
     )
     _say_compared(screening)
-    rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=resolved.call_format))
+    rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=profile.call_format))
     _warn(data, bad)
     recipe = _recipe(
         rank,
@@ -117,15 +117,14 @@ def sft(
         dtype=dtype,
         seed=seed,
     )
-    name, track = resolved.name, track or []
     summary = train_sft(
         resolved.path,
         rows,
         out,
         SftConfig(**recipe, opening_share=opening_share),
         base_adapter=adapter,
-        model_name=name,
-        track=track,
+        model_name=resolved.name,
+        track=track or (),
         screening=screening,
     )
     _report(summary)
@@ -151,8 +150,10 @@ def warmup(
     max_length: LengthOption = 2048,
     opening_share: OpeningOption = None,
     rank: RankOption = 16,
+    gradient_checkpointing: RecomputeOption = False,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    track: TrackOption = None,
     allow_copies: CopiesOption = False,
 ) -> None:
     """Supervised fine-tuning in stages, easy tasks first (iTool): DATA is a file of tasks with their gold.
@@ -161,9 +162,9 @@ def warmup(
     """
     from strop.agent.chat import ChatTemplate
     from strop.agent.cli.parsing import read_tasks_aloud
-    from strop.agent.models import ModelStore
     from strop.training.copies import refuse_copies
     from strop.training.datasets import is_demonstration
+    from strop.training.demonstrations import Student, known
     from strop.training.sft import SftConfig
     from strop.training.warmup import WarmupConfig, train_warmup
 
@@ -174,8 +175,8 @@ def warmup(
             typer.echo(f"{data}: skipped: {task.id} has no gold to learn", err=True)
     screening = refuse_copies(tasks, allowed=allow_copies, lifted_by="--allow-copies")
     _say_compared(screening)
-    resolved = ModelStore().resolve(model)
-    template = ChatTemplate.load(resolved.path, call_format=resolved.call_format)
+    resolved, profile = known(Student(model, adapter))
+    template = ChatTemplate.load(resolved.path, call_format=profile.call_format)
     recipe = _recipe(
         rank,
         learning_rate=learning_rate,
@@ -183,6 +184,7 @@ def warmup(
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
         max_length=max_length,
+        gradient_checkpointing=gradient_checkpointing,
         dtype=dtype,
         seed=seed,
     )
@@ -197,6 +199,7 @@ def warmup(
         config,
         base_adapter=adapter,
         model_name=resolved.name,
+        track=track or (),
         screening=screening,
     )
     _report(summary)
@@ -230,8 +233,10 @@ def samples(
     max_length: LengthOption = 2048,
     opening_share: OpeningOption = None,
     rank: RankOption = 16,
+    gradient_checkpointing: RecomputeOption = False,
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
+    track: TrackOption = None,
     allow_copies: CopiesOption = False,
 ) -> None:
     """Learn from a policy's own samples: right answers as they are, and checks of its drafts (ToolACE-R).
@@ -255,6 +260,7 @@ def samples(
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
         max_length=max_length,
+        gradient_checkpointing=gradient_checkpointing,
         dtype=dtype,
         seed=seed,
     )
@@ -266,6 +272,7 @@ def samples(
         CorpusConfig(accepted=accepted, drafts=drafts, right_share=right_share, seed=seed),
         SftConfig(**recipe, opening_share=opening_share),
         stop_token=stop_token,
+        track=track or (),
         screening=screening,
     )
     if summary is None:
@@ -338,7 +345,6 @@ def dpo(
     pairs, bad = read_pairs(data)
     _warn(data, bad)
     resolved = ModelStore().resolve(model)
-    name, track = resolved.name, track or []
     screening = refuse_copies(
         preferred(data, resolved.path), allowed=allow_copies, lifted_by="--allow-copies"
     )
@@ -349,8 +355,8 @@ def dpo(
         out,
         config,
         base_adapter=adapter,
-        model_name=name,
-        track=track,
+        model_name=resolved.name,
+        track=track or (),
         screening=screening,
     )
     _report(summary)

@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.agent.chat import Ids
+from strop.agent.cli.calibrate import _cases
 from strop.agent.engines.base import Sampling
 from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate, last_turn
+from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile
+from strop.agent.rows import SETTINGS
 from strop.refine.assurance import Statistic
 from strop.refine.calibrate import NEVER, Trial, best_gate, curve
 from strop.refine.gate_plot import draw
 from strop.refine.trials import TRIALS, run_trials
 from strop.tools.case import JudgedCase
-from strop.tools.errors import DataError
-from tests.refine.worlds import PARIS, ROME, SIMPLE, fenced
+from strop.tools.errors import DataError, RunError, UsageError
+from strop.tools.files import write_jsonl
+from strop.tools.task import tasks_to_rows
+from tests.refine.worlds import PARIS, ROME, SIMPLE, TASKS, fenced
 
 TRIAL_LISTS = st.lists(
     st.builds(
@@ -75,13 +81,15 @@ async def test_trials_are_run_once_and_drawn(tmp_path: Path) -> None:
 
     policy = Policy(ScriptedEngine(script), ScriptedTemplate(), name="scripted")
     cases = [JudgedCase(SIMPLE)]
-    trials = await run_trials(cases, policy, Profile(), tmp_path, Sampling(max_tokens=300), 4)
+    trials = await run_trials(
+        cases, policy, Profile(), tmp_path, Sampling(max_tokens=300), 4, version="tasks"
+    )
     [trial] = trials
     assert (trial.draft_right, trial.final_right) == (True, True)
     assert trial.assurance is not None
     assert trial.cost > 0
     count = len(asked)
-    again = await run_trials(cases, policy, Profile(), tmp_path, Sampling(max_tokens=300), 4)
+    again = await run_trials(cases, policy, Profile(), tmp_path, Sampling(max_tokens=300), 4, version="tasks")
     assert again == trials
     assert len(asked) == count  # nothing was asked twice
     gate, point = best_gate(trials, model="scripted")
@@ -90,4 +98,61 @@ async def test_trials_are_run_once_and_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "gate.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / TRIALS).write_text(json.dumps({"id": "x"}) + "\n")
     with pytest.raises(DataError, match="no trial"):
-        await run_trials(cases, policy, Profile(), tmp_path, Sampling(), 4)
+        await run_trials(cases, policy, Profile(), tmp_path, Sampling(max_tokens=300), 4, version="tasks")
+
+
+def says_paris(ids: Ids) -> list[tuple[str, float]]:
+    return [("DONE" if "Reply DONE" in last_turn(ids) else fenced(PARIS), 1.0)]
+
+
+async def tried(
+    out: Path, *, weights: str = "a", version: str = "tasks", max_tokens: int = 300, limit: int = 1
+) -> list[str]:
+    """Ids of the first `limit` of `TASKS`, tried by a policy of these weights."""
+    policy = Policy(ScriptedEngine(says_paris), ScriptedTemplate(), name="scripted", weights=weights)
+    cases, sampling = [JudgedCase(task) for task in TASKS[:limit]], Sampling(max_tokens=max_tokens)
+    trials = await run_trials(cases, policy, Profile(), out, sampling, 4, version=version)
+    return [trial.id for trial in trials]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"weights": "b"}, "weights"),
+        ({"version": "other tasks"}, "version"),
+        ({"max_tokens": 200}, r"sampling\.max_tokens"),
+    ],
+)
+async def test_trials_of_another_policy_or_task_are_not_gone_on_with(
+    changes: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    await tried(tmp_path)
+    with pytest.raises(UsageError, match=rf"other settings \({named} differ\): give another directory"):
+        await tried(tmp_path, **changes)
+    assert await tried(tmp_path, limit=2) == [task.id for task in TASKS[:2]]
+    # Nobody knows whose trials they are.
+    (tmp_path / SETTINGS).unlink()
+    with pytest.raises(UsageError, match="weights"):
+        await tried(tmp_path)
+
+
+async def test_a_directory_without_a_whole_trial_is_anybodys(tmp_path: Path) -> None:
+    await tried(tmp_path)
+    (tmp_path / TRIALS).write_text('{"id": "cut off by a ki')
+    assert await tried(tmp_path, weights="b") == [TASKS[0].id]
+
+
+async def test_two_calibrations_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
+    with held(tmp_path / ".lock", "it"), pytest.raises(RunError, match="running a calibration in"):
+        await tried(tmp_path)
+
+
+def test_a_higher_limit_asks_more_of_the_same_tasks(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    write_jsonl(file, tasks_to_rows(TASKS))
+    some, version = _cases(str(file), 1)
+    more, same = _cases(str(file), None)
+    assert (len(some), len(more)) == (1, len(TASKS))
+    assert version == same
+    write_jsonl(file, tasks_to_rows(TASKS[1:]))
+    assert _cases(str(file), 1)[1] != version

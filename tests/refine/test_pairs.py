@@ -247,6 +247,22 @@ def test_duplicates_conflicts_and_surplus_are_counted() -> None:
     assert refusals(GOOD, other, config=GateConfig(per_task=1)) == {Refusal.SURPLUS: 1}
 
 
+async def test_a_candidate_that_is_refused_itself_makes_no_conflict() -> None:
+    oslo = call("get_weather", city="Oslo")
+    world = {"Weather in Paris and Rome for 3 days?": [fenced(PARIS), fenced(oslo, oslo, oslo)]}
+    tree = await grown(BOTH, policy(world), k=8)
+    found = pairs_of(tree, BOTH, GoldUse.UNSOLVED)
+    said = [preference(pair) for pair in found]
+    assert any(one.reversed in said for one in said)  # one call is better than three wrong ones, not than two
+    accepted, report = gate({BOTH.id: found}, GateConfig(), END)
+    assert report.refused == {Refusal.CHOSEN_FAILS: 1}
+    assert any(
+        pair.chosen.text.startswith("[") and pair.rejected.text.startswith("{")
+        for pair in accepted
+        if pair.kind is PairKind.FRAGMENT
+    )
+
+
 def test_the_same_call_written_differently_is_a_duplicate() -> None:
     spellings = [
         outcome(correct=True, text=text, calls=(ToolCall("f", arguments),))

@@ -17,9 +17,9 @@ from strop.tools.corpus import data_here
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import read_json, read_jsonl, write_jsonl
 from strop.tools.task import Gold, Task, tasks_to_rows
-from strop.training.config import RoundConfig, TasksTable
+from strop.training.config import RoundConfig, TasksTable, WarmupTable
 from strop.training.copies import refuse_copies, yardsticks_here
-from strop.training.round import SCREENING, Rounds
+from strop.training.round import SCREENING, Accepted, Rounds
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 from tests.tools.native import QUESTION, WRITERS
@@ -99,6 +99,28 @@ def test_a_round_refuses_and_records(small: Path) -> None:
     (event,) = (row for _, row in read_jsonl(path / "events.jsonl")[0] if row["event"] == "screened")
     assert event["compared"].keys() == {"bfcl", "sealtools"}
     assert event["allowed"] is True
+
+
+def test_a_warm_up_that_learned_copies_is_done_again_where_they_are_refused(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, policy = WarmupTable(file=small / "tasks.jsonl"), Accepted(None, "as it came")
+    write_jsonl(small / "tasks.jsonl", tasks_to_rows([copied("mine")]))
+
+    def warming(run: RunDirectory, *, allow: bool) -> Rounds:
+        tasks = TasksTable(synthesise=50, allow_copies=allow)
+        return Rounds(RoundConfig(tasks=tasks, warmup=table), run, Console(quiet=True))
+
+    with RunDirectory(small / "run", resume=False) as run:
+        lax, strict = warming(run, allow=True), warming(run, allow=False)
+        with run.stage("0.train", lax._warm_up_key(table, policy, [])):
+            pass
+        assert lax._lessons(policy, []) is None
+        with pytest.raises(UsageError, match=r"tasks\.allow_copies = true"):
+            strict._lessons(policy, [])
+        # Likewise where other benchmarks are here than it was compared with.
+        monkeypatch.delenv("STROP_SEALTOOLS_DATA")
+        assert lax._lessons(policy, []) is not None
 
 
 def trained(*words: str | Path) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.tools.errors import UsageError
-from strop.tools.files import read_jsonl, write_json, write_jsonl
+from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.share import Share, wilson
 from strop.training.charts import accuracy_chart, curve
 from strop.training.config import RoundConfig, TasksTable
@@ -182,9 +182,29 @@ def test_an_accepted_round_outranks_a_refused_one_after_it(tmp_path: Path) -> No
     run = build_run(tmp_path / "run", change=UP)
     worse = build_run(tmp_path / "worse", change=DOWN)
     shutil.copytree(worse / "rounds/1", run / "rounds/2")
+    write_json(run / "config.json", {**read_json(run / "config.json"), "rounds": 2})
     page = page_of(run)
     assert "Benchmark accuracy rose" in page.text
     assert page.text.index("Round 1") < page.text.index("Round 2")
+
+
+def test_rounds_that_the_configuration_does_not_ask_for_are_not_shown(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", change=UP)
+    for number in (0, 2):
+        shutil.copytree(run / "rounds/1", run / f"rounds/{number}")
+    config = read_json(run / "config.json")
+
+    def shown(**changes: object) -> list[int]:
+        write_json(run / "config.json", config | changes)
+        return [one.number for one in read_run(run).rounds]
+
+    assert shown(warmup=None, rounds=1) == [1]
+    assert shown(warmup=None, rounds=2) == [1, 2]
+    assert shown(warmup={"families": 2}, rounds=1) == [0, 1]
+    (run / "config.json").write_text("{")
+    assert [one.number for one in read_run(run).rounds] == [0, 1, 2]  # nobody knows which were asked for
+    (run / "rounds/0/decision.json").unlink()
+    assert shown(warmup={"families": 2}, rounds=1) == [0]  # whatever comes after it begins anew
 
 
 def test_the_configuration_shown_is_the_configuration_run() -> None:

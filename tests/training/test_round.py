@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,19 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
-from strop.tools.errors import DataError, RunError
-from strop.tools.files import read_jsonl, write_json, write_jsonl
+from strop.agent.cli.pairs import app
+from strop.refine.collect import CollectConfig
+from strop.refine.executor import Executor, Here
+from strop.refine.ray_workers import RayPlan
+from strop.refine.search import SearchConfig
+from strop.tools.errors import DataError, RunError, StropError
+from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
-from strop.tools.task import Gold, Task
+from strop.tools.task import Gold, Task, tasks_to_rows
 from strop.training.config import BenchTable, CheckTable, RoundConfig, TasksTable, WarmupTable
 from strop.training.demonstrations import lessons
 from strop.training.preferences import refuse_unsound
 from strop.training.regrouping import usable
-from strop.training.round import Rounds, split
+from strop.training.round import Accepted, Rounds, split
 from strop.training.run import RunDirectory
+from strop.training.run_view import read_run
 from strop.training.synth import synthesise
+from strop.training.workbench import Workbench
+from tests.refine.worlds import TASKS, WORLD, policy
+from tests.training.fake_run import build_run
 from tests.training.tiny import tiny_checkpoint
 
 
@@ -60,15 +73,81 @@ def collected(folder: Path, tasks: list[Task], right: int) -> Path:
 
 def test_pairs_that_are_not_sound_stop_the_stage_with_the_reason(tmp_path: Path) -> None:
     tasks = synthesise(6, 0, ["simple"])
-    config = RoundConfig(tasks=TasksTable(synthesise=200))
-    refuse_unsound(collected(tmp_path / "sound", tasks, 6), config, tasks)
+    config, file = RoundConfig(tasks=TasksTable(synthesise=200)), tmp_path / "all tasks.jsonl"
+    write_jsonl(file, tasks_to_rows(tasks))
+    refuse_unsound(collected(tmp_path / "sound", tasks, 6), config, tasks, file)
     unsound = collected(tmp_path / "unsound", tasks, 5)
     with pytest.raises(RunError, match=r"not trained on: chosen fails: 1 of 6 rows.*rejected passes.*stale"):
-        refuse_unsound(unsound, config, tasks)
-    refuse_unsound(unsound, config.model_copy(update={"check": CheckTable(allow=0.2)}), tasks)
+        refuse_unsound(unsound, config, tasks, file)
+    refuse_unsound(unsound, config.model_copy(update={"check": CheckTable(allow=0.2)}), tasks, file)
     short = config.model_copy(update={"train": replace(config.train, max_length=2)})
-    with pytest.raises(RunError, match="length: 6 of 6 rows"):
-        refuse_unsound(tmp_path / "sound", short, tasks)
+    with pytest.raises(RunError, match="length: 6 of 6 rows") as refused:
+        refuse_unsound(tmp_path / "sound", short, tasks, file)
+    # The command that it names shows the same.
+    command = str(refused.value).split("'strop pairs ")[1].split("' shows the rows")[0]
+    shown = CliRunner().invoke(app, shlex.split(command))
+    assert shown.exit_code == 1
+    assert "length: 6 of 6 rows" in shown.output
+    assert "6 of 6 judged anew" in shown.output
+
+
+class Scripted(Workbench):
+    """Collects with a policy that answers from `WORLD`."""
+
+    @asynccontextmanager
+    async def executor(
+        self, adapter: Path | None, plan: RayPlan | None, concurrency: int
+    ) -> AsyncIterator[Executor]:
+        del adapter, plan
+        yield Here(policy(WORLD), concurrency)
+
+
+def scripted(config: RoundConfig, run: RunDirectory) -> Rounds:
+    rounds = Rounds(config, run, Console(quiet=True))
+    rounds._bench = Scripted(rounds._bench.source)
+    return rounds
+
+
+async def test_a_round_collects_no_pair_that_is_too_long_to_train_on(tmp_path: Path) -> None:
+    collect = CollectConfig(samples=6, search=SearchConfig(simulations=4, max_tokens=400))
+    config, keys = RoundConfig(tasks=TasksTable(synthesise=50), collect=collect), []
+    for longest in (4096, 3000, 1000):
+        train = replace(config.train, max_length=longest)
+        fitting = config.model_copy(update={"train": train})
+        with RunDirectory(tmp_path, resume=True) as run:
+            pairs, key = await scripted(fitting, run)._collect(1, Accepted(None, "-"), list(TASKS))
+        refuse_unsound(pairs.parent, fitting, TASKS, tmp_path / "tasks.jsonl")
+        keys.append(key)
+    assert read_json(pairs.parent / "summary.json")["refused"]["length"] > 0
+    # Above the gate's own length nothing changes, and nothing is collected again.
+    assert keys[0] == keys[1] != keys[2]
+    events = [row for _, row in read_jsonl(tmp_path / "events.jsonl")[0]]
+    assert sum(row["event"] == "stage_start" for row in events) == 2
+
+
+@pytest.mark.parametrize("redone", ["collect", "train"])
+async def test_what_a_round_came_to_goes_where_what_it_rests_on_is_done_again(
+    redone: str, tmp_path: Path
+) -> None:
+    path = build_run(tmp_path / "run", change={"parallel": 0.5})
+    (before,) = read_run(path).rounds
+    assert before.decision["accepted"]
+    with RunDirectory(path, resume=True) as run:
+        config = RoundConfig(model="nowhere", tasks=TasksTable(synthesise=50))
+        rounds = Rounds(config, run, Console(quiet=True))
+        with run.stage(f"1.{redone}", "key"):
+            pass
+        assert not rounds._todo(f"1.{redone}", "key", "", 1)
+        assert read_run(path).rounds == (before,)
+        changed, pairs = Accepted(None, "of other settings"), path / "rounds/1/collect/pairs.jsonl"
+        again = rounds._train(1, changed, pairs, []) if redone == "train" else rounds._collect(1, changed, [])
+        with pytest.raises(StropError, match=r"nowhere|is not trained on"):
+            await again
+    (now,) = read_run(path).rounds
+    assert now.before == before.before
+    assert not now.decision
+    assert not now.after.exists
+    assert not now.held_after.exists
 
 
 @pytest.mark.parametrize(

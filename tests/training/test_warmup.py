@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.tools.errors import UsageError
+from strop.tools.errors import DataError, UsageError
 from strop.tools.files import read_json, read_jsonl
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message, Task
@@ -80,6 +81,69 @@ def test_fewer_tasks_than_stages_are_a_stage_each() -> None:
     assert stages == [[other], [one]]
 
 
+def offered(sizes: Sequence[int]) -> list[Task]:
+    """So many tasks for each of as many tools, in turn."""
+    tools = [ToolSpec(f"tool_{number}", "", {"type": "object"}) for number in range(len(sizes))]
+    return [
+        Task(f"{at}/{number}", ({"role": "user", "content": "?"},), (tools[number],))
+        for at in range(max(sizes))
+        for number, size in enumerate(sizes)
+        if at < size
+    ]
+
+
+@given(st.data(), st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 9))
+def test_there_are_as_many_stages_as_asked_for_however_tools_are_shared(
+    data: st.DataObject, sizes: list[int], stages: int
+) -> None:
+    tasks = offered(sizes)
+    score = {task.id: float(data.draw(st.integers(0, 9), task.id)) for task in tasks}
+    made = curriculum(tasks, score, WarmupConfig(stages=stages, replay=0))
+    assert len(made) == min(stages, len(tasks))
+    assert all(made)
+    assert sorted(task.id for stage in made for task in stage) == sorted(score)
+    hardest = float("-inf")
+    share = len(tasks) / len(made)
+    for stage in made:
+        values = _ranked(stage, sizes, share, score)
+        assert min(values) >= hardest, "an easier one comes later"
+        hardest = max(values)
+
+
+def _ranked(
+    stage: Sequence[Task], sizes: Sequence[int], share: float, score: dict[str, float]
+) -> list[float]:
+    """What each task of a stage is ordered by; one of few with the same tools must be among all of them."""
+    values = []
+    for number in {int(task.id.split("/")[1]) for task in stage}:
+        own = [score[task.id] for task in stage if task.id.endswith(f"/{number}")]
+        if sizes[number] <= share:
+            assert len(own) == sizes[number], "tasks that offer the same tools were parted"
+            own = [sum(own) / len(own)]
+        values += own
+    return values
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stages", "wanted"),
+    [
+        ([100], 4, [25, 25, 25, 25]),
+        ([1, 1, 8], 2, [5, 5]),
+        ([6] * 10, 4, [18, 18, 12, 12]),
+        ([5], 3, [2, 2, 1]),
+    ],
+)
+def test_more_tasks_with_the_same_tools_than_a_stage_has_are_cut_by_score(
+    sizes: list[int], stages: int, wanted: list[int]
+) -> None:
+    tasks = offered(sizes)
+    score = {task.id: float(task.id.split("/")[1]) * 1000 - at for at, task in enumerate(tasks)}
+    made = curriculum(tasks, score, WarmupConfig(stages=stages, replay=0))
+    assert [len(stage) for stage in made] == wanted
+    ends = [(min(values), max(values)) for values in ([score[one.id] for one in stage] for stage in made)]
+    assert all(before[1] < after[0] for before, after in pairwise(ends))
+
+
 def test_both_measures_count_alike() -> None:
     loss = {task.id: float(at) for at, task in enumerate(TASKS)}
     both, features = scores(TASKS, "both", loss), scores(TASKS, "features", {})
@@ -94,6 +158,27 @@ def test_settings_out_of_range_are_named(wrong: dict[str, object]) -> None:
     [name] = wrong
     with pytest.raises(UsageError, match=name):
         WarmupConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_warm_up_without_tasks_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no task with gold to learn"):
+        train_warmup(tmp_path, [], Folded(), tmp_path / "warm", WarmupConfig(), RECIPE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("by", ["features", "loss"])
+def test_an_unknown_tracker_is_told_of_before_anything_is_loaded(by: str, tmp_path: Path) -> None:
+    order, out = WarmupConfig(by=by), tmp_path / "warm"
+    with pytest.raises(UsageError, match="unknown tracker 'tensorbord'"):
+        train_warmup(tmp_path, TASKS, Folded(), out, order, RECIPE, track=["tensorbord"])  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_trackers_are_told_of_every_stage(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    checkpoint, out = tiny_checkpoint(tmp_path / "tiny"), tmp_path / "warm"
+    train_warmup(checkpoint, TASKS, Folded(), out, WarmupConfig(), RECIPE, track=["tensorboard"])  # type: ignore[arg-type]
+    for folder in (tmp_path / "warm.stage-1", out):
+        assert list((folder / "tensorboard").iterdir())
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -12,6 +12,13 @@ from strop.training.datasets import PairRow, SftRow
 CPU = Hardware("cpu", bf16=False)
 VOCABULARY = 64
 PAD = 0
+FREE = 3
+"""The id that `talking_checkpoint` can be taught to stop with."""
+TALKS = (
+    "{% for tool in tools or [] %}{{ tool | tojson }}\n{% endfor %}"
+    "{% for message in messages %}<|turn|>{{ message.role }}\n{{ message.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+)
 
 
 def tiny_config(architecture: str) -> Any:
@@ -50,6 +57,32 @@ def tiny_checkpoint(directory: Path, architecture: str = "qwen2") -> Path:
     words = WordLevel({f"w{number}": number for number in range(VOCABULARY)}, unk_token="w3")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(words), pad_token="w0", bos_token="w1", eos_token="w2", unk_token="w3"
+    )
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def talking_checkpoint(directory: Path) -> Path:
+    """A random checkpoint with a chat template, an id a byte, and a token that can be taught as a stop,
+    `FREE`; what form it writes calls in is not known."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    # In the places where `tiny_config` has padding, beginning and end.
+    vocabulary = ["<|pad|>", "<|turn|>", "<|end|>", "<|free|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    config = tiny_config("qwen2")
+    config.vocab_size, config.max_position_embeddings = len(vocabulary), 4096
+    torch.manual_seed(7)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(directory)
+    core = Tokenizer(models.BPE(vocab={text: index for index, text in enumerate(vocabulary)}, merges=[]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        additional_special_tokens=["<|turn|>", "<|free|>"],
+        chat_template=TALKS,
     )
     tokenizer.save_pretrained(directory)
     return directory

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from strop.tools.formats.thoughts import END
 from strop.tools.schema import fits_type, normalised
 from strop.tools.spec import ToolSpec
 
@@ -94,6 +95,12 @@ def to_json(structure: Structure) -> str:
 def or_text(structure: str, text: str) -> str:
     """`structure`, as JSON text, or exactly `text`: what a check turn may be answered with."""
     return to_json(either(json.loads(structure)["format"], _text(text)))
+
+
+def after_thoughts(structure: str) -> str:
+    """`structure`, as JSON text, after the rest of a thinking block that the prompt has opened."""
+    thoughts = {"type": "tag", "begin": "", "content": {"type": "any_text"}, "end": END}
+    return to_json(_sequence(thoughts, _SPACE, json.loads(structure)["format"]))
 
 
 def prepared(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from strop.agent.answer import NOTHING, Answer, Draft, Usage
 from strop.agent.chat import Ids
 from strop.agent.engines.base import Completion, FinishReason
 from strop.agent.policy import usage_of
+from strop.agent.server.forcing import structured
 from strop.agent.server.protocol import Question
 from strop.agent.server.reply import (
     Choice,
@@ -61,8 +62,9 @@ class Answering:
         self._envelope = envelope
         policy = model.policy
         self._prompt: Ids = policy.prompt_ids(question.task)
-        self._sampling = policy.fitted(self._prompt, question.sampling)
         self._form = Form(policy.template.call_format, policy.is_thinking(self._prompt))
+        sampling = structured(question.sampling, thinking=self._form.thinking)
+        self._sampling = policy.fitted(self._prompt, sampling)
 
     async def settle(self) -> Settled:
         """All choices, whole. Raises EngineError, ApiError."""

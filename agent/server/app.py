@@ -59,7 +59,7 @@ def create_app(served: Served) -> FastAPI:
     app.include_router(_openai_routes(served, metrics, pulse))
     app.include_router(_own_routes(served, metrics, pulse, keeper))
     app.state.keeper = keeper
-    app.add_middleware(Guard, keeper=keeper)
+    app.add_middleware(Guard, keeper=keeper, on_late=pulse.doubt, on_broken=metrics.stream_errors.inc)
     if served.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=served.cors_origins, allow_methods=["*"], allow_headers=["*"]
@@ -208,8 +208,11 @@ def _stream(events: AsyncGenerator[bytes], metrics: Metrics, pulse: Pulse) -> Ev
 
 
 async def _watched(request: Request, work: Coroutine[Any, Any, T], pulse: Pulse) -> T | None:
-    with pulse.watching():
-        return await until_disconnect(request.receive, work)
+    async def watched() -> T:
+        with pulse.watching():
+            return await work
+
+    return await until_disconnect(request.receive, watched())
 
 
 def _check_key(request: Request, keys: Sequence[str]) -> None:

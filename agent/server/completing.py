@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from itertools import repeat
 from typing import Any
 
 from strop.agent.answer import Usage
@@ -14,25 +15,25 @@ from strop.agent.chat import Ids
 from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.policy import usage_of
 from strop.agent.server.answering import DONE, event_of, first_failure
-from strop.agent.server.errors import ApiError
+from strop.agent.server.errors import ApiError, refused
 from strop.agent.server.prompts import CompletionRequest
 from strop.agent.server.reply import usage_json
 from strop.agent.server.roster import ServedModel
 from strop.agent.server.text import Detokenizer, StopFilter, cut
-from strop.tools.errors import StropError
+from strop.tools.errors import StropError, TooLongError
 
 
 class Completing:
     """One request on its way through the engine."""
 
     def __init__(self, model: ServedModel, request: CompletionRequest, default: Sampling):
-        """Raises TooLongError where a prompt leaves no room for an answer."""
+        """Raises ApiError 400 where a prompt leaves no room for an answer."""
         self._policy = model.policy
         self._template = model.policy.template
         self._request = request
         self._prompts: list[Ids] = [self._ids(prompt) for prompt in request.prompts]
         wanted = request.sampling(default)
-        self._samplings = [self._policy.fitted(prompt, wanted) for prompt in self._prompts]
+        self._samplings = [self._fitted(prompt, wanted) for prompt in self._prompts]
         self._head = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
@@ -131,9 +132,11 @@ class Completing:
 
     def _logprobs(self, ids: Ids, values: list[float | None], done: Completion) -> dict[str, Any]:
         tokens = [self._template.decode((index,), skip_special=False) for index in ids]
+        # The drawn id belongs to what is reported even where it ranks below what was asked for.
+        steps = zip(done.token_ids, done.logprobs or (), done.top_logprobs or repeat(()), strict=False)
         tops: list[dict[str, float] | None] = [
-            {self._token(index): value for index, value in step}
-            for step in done.top_logprobs or ((),) * len(done.token_ids)
+            {self._token(index): value for index, value in (*likeliest, (drawn, logprob))}
+            for drawn, logprob, likeliest in steps
         ]
         offsets, at = [], 0
         for token in tokens:
@@ -145,6 +148,17 @@ class Completing:
             "top_logprobs": [None] * (len(ids) - len(tops)) + tops,
             "text_offset": offsets,
         }
+
+    def _fitted(self, prompt: Ids, wanted: Sampling) -> Sampling:
+        try:
+            return self._policy.fitted(prompt, wanted)
+        except TooLongError as error:
+            info = self._policy.engine.info
+            message = (
+                f"the prompt is {len(prompt)} tokens long and {info.model} takes {info.context_length}, "
+                "the answer included: shorten it"
+            )
+            raise refused(message, "prompt", "context_length_exceeded") from error
 
     def _token(self, index: int) -> str:
         if self._request.return_tokens_as_token_ids:

@@ -4,6 +4,7 @@
     tools with ``strict: true``               free text, but a call of such a tool must match its schema
     response_format                           JSON, by its schema where there is one, or a call
 
+Where the prompt has opened a thinking block, all of it is about what comes after the block (`structured`).
 A schema may say more than a grammar can enforce. Where the client asked for ``strict`` that is refused, with
 the keyword; elsewhere as much is enforced as can be, and calls are validated afterwards all the same.
 """
@@ -11,12 +12,15 @@ the keyword; elsewhere as much is enforced as can be, and calls are validated af
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from strop.agent.engines.base import Sampling
 from strop.agent.server.errors import refused
 from strop.agent.server.messages import JsonFormat, NamedTool, ResponseFormat, SchemaFormat, ToolChoice
 from strop.tools.spec import ToolSpec
 from strop.tools.structure import (
+    after_thoughts,
     calls_structure,
     either,
     json_structure,
@@ -51,6 +55,17 @@ def structure_of(
     if any(tool.strict for tool in tools):
         return to_json(strict_structure(call_format, tools, parallel=parallel))
     return None
+
+
+def structured(sampling: Sampling, *, thinking: bool) -> Sampling:
+    """`sampling` for an answer that, `thinking`, begins inside a thinking block.
+
+    Kept to its structure from the first id on, the model could never end the block, and all that it wrote
+    would be read as thoughts.
+    """
+    if sampling.structure is None or not thinking:
+        return sampling
+    return replace(sampling, structure=after_thoughts(sampling.structure))
 
 
 def is_required(choice: ToolChoice | None) -> bool:

@@ -9,6 +9,7 @@ engine, which frees the slot.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -61,9 +62,15 @@ class Gatekeeper:
 class Guard:
     """ASGI middleware; see the module."""
 
-    def __init__(self, app: ASGIApp, keeper: Gatekeeper):
+    def __init__(
+        self, app: ASGIApp, keeper: Gatekeeper, on_late: Callable[[str], None], on_broken: Callable[[], None]
+    ):
+        """`on_late` is told of every request whose time is over; `on_broken` is called where that ends a
+        stream."""
         self._app = app
         self._keeper = keeper
+        self._on_late = on_late
+        self._on_broken = on_broken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -86,9 +93,11 @@ class Guard:
                 await self._app(scope, receive, outlet)
         except TimeoutError:
             error = ApiError(504, f"no answer within {seconds:g} s", code="timeout")
+            self._on_late(str(error))
             if not outlet.begun:
                 await error.response()(scope, receive, outlet)
             elif not outlet.ended:
+                self._on_broken()
                 event = b"data: " + to_json(error.body) + b"\n\n"
                 await outlet({"type": "http.response.body", "body": event, "more_body": False})
 

@@ -1,13 +1,14 @@
 """What ``/metrics`` shows, in a registry of each app's own.
 
-strop_requests_total{route, status}      answered requests; 499: the client left before its answer
+strop_requests_total{route, status}      answered requests; 499: the client left before its answer;
+                                         500: there was none, for a bug
 strop_request_seconds{route}             from the first byte read to the last byte sent
 strop_requests_in_flight                 being answered now
 vllm:*                                   what vLLM counts itself: its queue, its prefix cache, its latencies
 strop_tokens_total{kind}                 prompt, cached (of the prompt) and completion, drafts included
 strop_refinement_rounds_total            check turns asked
 strop_answers_total{stop_reason}         choices, by why their refinement stopped (off: there was none)
-strop_first_token_seconds                from the first byte read to the first byte of a streamed answer
+strop_first_token_seconds                from the first byte read to the first event of a streamed answer
 strop_check_tokens_total{kind}           of the tokens, what check turns cost: prompt, cached, completion
 strop_stream_errors_total                streams that broke after their status was sent
 """
@@ -26,6 +27,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strop.agent.answer import NOTHING, Usage
@@ -53,7 +55,7 @@ class Metrics:
         self.rounds = Counter("strop_refinement_rounds", "Check turns asked", registry=own)
         self.answers = Counter("strop_answers", "Choices by stop reason", ["stop_reason"], registry=own)
         self.first_token = Histogram(
-            "strop_first_token_seconds", "Time to the first byte of a stream", buckets=_SECONDS, registry=own
+            "strop_first_token_seconds", "Time to the first event of a stream", buckets=_SECONDS, registry=own
         )
         self.checks = Counter("strop_check_tokens", "Tokens of check turns", ["kind"], registry=own)
         self.stream_errors = Counter("strop_stream_errors", "Streams broken by an error", registry=own)
@@ -91,14 +93,15 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, streams, began = 500, False, time.perf_counter()
+        status, streams, began = CLIENT_LEFT, False, time.perf_counter()
 
         async def observed(message: Message) -> None:
             nonlocal status, streams
+            body = message.get("body", b"")
             if message["type"] == "http.response.start":
                 status = message["status"]
                 streams = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
-            elif streams and message.get("body"):
+            elif streams and body and not body.startswith(b":"):  # a comment is no event
                 self._metrics.first_token.observe(time.perf_counter() - began)
                 streams = False
             await send(message)
@@ -106,7 +109,18 @@ class Measured:
         try:
             with self._metrics.in_flight.track_inprogress():
                 await self._app(scope, receive, observed)
+        except Exception:
+            status = 500 if status == CLIENT_LEFT else status  # once one is sent, that is what was answered
+            raise
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            route = _route_of(scope)
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
+
+
+def _route_of(scope: Scope) -> str:
+    """The path of the route that a request came to, or would have, had it been let in."""
+    if "route" in scope:
+        return getattr(scope["route"], "path", "other")
+    fitting = (route for route in scope["app"].routes if route.matches(scope)[0] is Match.FULL)
+    return getattr(next(fitting, None), "path", "other")

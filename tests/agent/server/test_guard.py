@@ -68,6 +68,7 @@ async def test_a_request_whose_time_is_over_is_answered_and_frees_the_engine() -
             stream = await http.post(CHAT, json=ask(stream=True))
             if begins:
                 assert events(stream.content)[-1]["error"]["code"] == "timeout"
+                assert "strop_stream_errors_total 1.0" in (await http.get("/metrics")).text
             else:
                 reply = await http.post(CHAT, json=ask(n=2))
                 for one in (stream, reply):

@@ -17,6 +17,7 @@ import pytest
 from strop.agent.chat import Ids
 from strop.agent.engines.scripted import ScriptedEngine
 from strop.agent.server.app import create_app
+from strop.agent.server.guard import Limits
 from strop.agent.server.run import bind, running, url_of
 from strop.tools.errors import EngineError, UsageError
 from tests.agent.server.serving import ONE_CALL, WEATHER, ask, engine_that_says, refined, served_over
@@ -79,6 +80,32 @@ async def test_metrics_count_what_was_served() -> None:
         f'strop_tokens_total{{kind="completion"}} {2 * (len(ONE_CALL) + 1) + 5}.0',
     ):
         assert line in page
+
+
+async def test_refused_requests_are_counted_by_their_route() -> None:
+    app = create_app(served_over(engine_that_says("x"), limits=Limits(requests=0)))
+    async with running(app) as url, httpx.AsyncClient(base_url=url) as http:
+        assert (await http.post("/v1/chat/completions", json=ask())).status_code == 429
+        assert (await http.post("/a/b/c")).status_code == 429
+        app.state.keeper.draining = True
+        assert (await http.post("/v1/completions", json={})).status_code == 503
+        page = (await http.get("/metrics")).text
+    for line in (
+        'strop_requests_total{route="/v1/chat/completions",status="429"} 1.0',
+        'strop_requests_total{route="other",status="429"} 1.0',
+        'strop_requests_total{route="/v1/completions",status="503"} 1.0',
+    ):
+        assert line in page
+
+
+async def test_the_first_token_of_a_stream_is_no_comment() -> None:
+    app = create_app(refined(engine_that_says(ONE_CALL), delay=0.3, keep_alive=0.02))
+    async with running(app) as url, httpx.AsyncClient(base_url=url) as http:
+        reply = await http.post("/v1/chat/completions", json=ask(stream=True, tools=[WEATHER]))
+        page = (await http.get("/metrics")).text
+    assert reply.text.startswith(": strop refining")
+    assert "strop_first_token_seconds_count 1.0" in page
+    assert float(page.partition("strop_first_token_seconds_sum ")[2].split()[0]) >= 0.3
 
 
 async def test_two_apps_count_apart() -> None:

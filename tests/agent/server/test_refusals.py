@@ -235,6 +235,8 @@ async def test_a_bug_is_500_in_the_same_shape() -> None:
     error = error_of(await send(app, "GET", "/bug"), 500)
     assert error["type"] == "server_error"
     assert "secret" not in error["message"]
+    page = (await send(app, "GET", "/metrics")).text
+    assert 'strop_requests_total{route="/bug",status="500"} 1.0' in page
 
 
 ANYTHING = st.recursive(

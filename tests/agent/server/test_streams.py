@@ -154,11 +154,12 @@ async def test_a_client_that_leaves_a_stream_frees_the_engine(fields: dict[str, 
         await settles(engine, 1)
 
 
-async def test_a_client_that_leaves_before_its_reply_frees_the_engine() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_before_its_reply_frees_the_engine(stream: bool) -> None:
     engine = engine_that_says("late", latency=30)
     async with running(create_app(served_over(engine))) as url, httpx.AsyncClient() as http:
         with pytest.raises(httpx.ReadTimeout):
-            await http.post(f"{url}/v1/chat/completions", json=ask(), timeout=0.2)
+            await http.post(f"{url}/v1/chat/completions", json=ask(stream=stream), timeout=0.2)
         await settles(engine, 1)
         page = (await http.get(f"{url}/metrics")).text
     assert 'strop_requests_total{route="/v1/chat/completions",status="499"} 1.0' in page

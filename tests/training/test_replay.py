@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,13 +131,16 @@ async def test_a_round_trains_on_earlier_rounds_pairs_too(tmp_path: Path) -> Non
     model, tasks = tiny_checkpoint(tmp_path / "tiny"), synthesise(12, 0, ["simple"])
     settings = DpoConfig(batch_size=4, rank=2, alpha=4, dtype="float32")
     plain = RoundConfig(model=str(model), tasks=TasksTable(synthesise=50), train=settings)
+    with RunDirectory(tmp_path / "begun", resume=False) as directory:
+        rounds = Rounds(plain, directory, Console(quiet=True))
+        rounds.screen(tasks)
+        await rounds._train(1, Accepted(None, "-"), collected(directory.path, 1, tasks[:6]), tasks)
     keys: dict[float, list[str]] = {}
     for share in (0.0, 0.4, 0.6):
-        run = tmp_path / f"run-{share}"
+        run = shutil.copytree(tmp_path / "begun", tmp_path / f"run-{share}")
         config = plain.model_copy(update={"replay": ReplayTable(share=share)})
-        with RunDirectory(run, resume=False) as directory:
+        with RunDirectory(run, resume=True) as directory:
             rounds = Rounds(config, directory, Console(quiet=True))
-            rounds.screen(tasks)
             first = await rounds._train(1, Accepted(None, "-"), collected(run, 1, tasks[:6]), tasks)
             taught = replace(first, key="collected again")
             second = await rounds._train(2, taught, collected(run, 2, tasks[6:]), tasks)

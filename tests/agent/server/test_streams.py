@@ -80,7 +80,7 @@ async def both_ways(source: Served, body: dict[str, Any]) -> tuple[Any, Any]:
     return joined(chunks), whole(reply.json())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     answers(),
     st.integers(1, 40),

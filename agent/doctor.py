@@ -17,13 +17,13 @@ from importlib import metadata
 from pathlib import Path
 
 from strop.agent.audit import StopCandidate, audit_model, trained_stop_candidates
-from strop.agent.cpu import multiplies_bfloat16
+from strop.agent.cpu import UNITS, bfloat16_unit
 from strop.agent.findings import Finding, Level
 from strop.agent.models import cache_directory
 
 __all__ = [
     "Finding", "Level", "Library", "StopCandidate",
-    "audit_model", "check_imports", "check_machine", "trained_stop_candidates",
+    "arithmetic", "audit_model", "check_imports", "check_machine", "trained_stop_candidates",
 ]  # fmt: skip
 
 _GIB = 2**30
@@ -213,10 +213,15 @@ def _device() -> Finding:
     gpu = _gpu_names()
     if gpu:
         return Finding("accelerator", Level.OK, f"{', '.join(gpu)}.")
-    if multiplies_bfloat16():
-        return Finding("accelerator", Level.OK, "No GPU; this CPU multiplies bfloat16 matrices itself (AMX).")
-    sentence = "No GPU, and a CPU without AMX: float32 is the faster number format here, and is used."
-    return Finding("accelerator", Level.OK, sentence)
+    return Finding("accelerator", Level.OK, f"No GPU, and a CPU {arithmetic(bfloat16_unit())}")
+
+
+def arithmetic(unit: str | None) -> str:
+    """What a CPU computes in, in words, given its `bfloat16_unit`."""
+    if unit is not None:
+        return f"that multiplies bfloat16 matrices itself ({unit})."
+    units = " or ".join(UNITS.values())
+    return f"without {units} for bfloat16: float32 is the faster number format here, and is used."
 
 
 def _gpu_names() -> list[str]:

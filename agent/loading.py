@@ -88,6 +88,11 @@ class Loaded:
         return Loaded(policy, profile, self.checkpoint)
 
 
+def _say(text: str) -> None:
+    """On standard error; an error's text is no markup."""
+    Console(stderr=True).print(text, markup=False)
+
+
 def known_by(policy: Policy) -> dict[str, str]:
     """What tells a policy from others of its name, for the settings of whatever is made with it."""
     info = policy.engine.info
@@ -124,7 +129,7 @@ async def _engine(source: PolicySource, model: ResolvedModel, template: ChatTemp
         )
 
     engine = await start()
-    return SupervisedEngine(engine, start, Console(stderr=True).print) if source.serving else engine
+    return SupervisedEngine(engine, start, _say) if source.serving else engine
 
 
 async def _fleet(source: PolicySource, model: ResolvedModel, template: ChatTemplate) -> Engine:
@@ -139,7 +144,7 @@ async def _fleet(source: PolicySource, model: ResolvedModel, template: ChatTempl
                 context_length=source.max_model_len,
                 api_key=os.environ.get("STROP_BACKEND_KEY"),
                 template=template,
-                say=Console(stderr=True).print,
+                say=_say,
             )
             opened.push_async_callback(engine.close)
             engines.append(engine)

@@ -2,7 +2,7 @@
 
 An engine process can be killed, run out of memory or hit a bug, and takes every running request with it.
 Those requests fail; then a new engine is started with the adapters the old one had, while requests are
-refused with an error that says so.
+refused with an error that says so. An adapter that cannot be loaded again is given up, not the engine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from strop.agent.engines.base import Chunk, Completion, Engine, EngineInfo, Sampling
-from strop.tools.errors import EngineDeadError, EngineError, StropError
+from strop.tools.errors import EngineDeadError, EngineError
 
 MOST_STARTS = 5
 """Starts without a request served between them, after which no more is tried."""
@@ -41,6 +41,8 @@ class SupervisedEngine:
         self._adapters: dict[str, Path] = {}
         self._restarting: asyncio.Task[None] | None = None
         self._failures = 0
+        self._given_up: str | None = None
+        """Why no more starts are tried, once that is so."""
         self._closed = False
 
     @property
@@ -52,9 +54,7 @@ class SupervisedEngine:
         """Why no request can be served now; None where they can."""
         if self._restarting is not None and not self._restarting.done():
             return "the engine died and is being started again"
-        if self._failures >= MOST_STARTS:
-            return f"the engine died {self._failures} times in a row and is not started again"
-        return None
+        return self._given_up
 
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -118,17 +118,37 @@ class SupervisedEngine:
         while self._failures < MOST_STARTS:
             self._failures += 1
             try:
-                engine = await self._start()
-                for name, path in self._adapters.items():
-                    await engine.load_adapter(name, path)
-            except StropError as error:
-                self._say(f"start {self._failures} of {MOST_STARTS} failed: {error}")
+                self._engine = await self._another()
+            except Exception as error:  # noqa: BLE001  # a bug in a start must not end the restarting unseen
+                why = str(error) or type(error).__name__
+                self._say(f"start {self._failures} of {MOST_STARTS} failed: {why}")
                 await asyncio.sleep(self._pause * 2 ** (self._failures - 1))
             else:
-                self._engine = engine
                 self._say("the engine runs again")
                 return
-        self._say(str(self.trouble))
+        self._given_up = f"the engine died {self._failures} times in a row and is not started again"
+        self._say(self._given_up)
+
+    async def _another(self) -> Engine:
+        """A new engine with those adapters of the old one that can still be loaded."""
+        engine = await self._start()
+        try:
+            for name, path in list(self._adapters.items()):  # one may be unloaded meanwhile
+                await self._load_again(engine, name, path)
+        except BaseException:  # cancelled, or dead again
+            await _closed_quietly(engine)
+            raise
+        return engine
+
+    async def _load_again(self, engine: Engine, name: str, path: Path) -> None:
+        """Or do without it. Raises EngineDeadError."""
+        try:
+            await engine.load_adapter(name, path)
+        except EngineDeadError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the engine serves without it
+            self._adapters.pop(name, None)
+            self._say(f"adapter {name} could not be loaded again, requests for it fail: {error}")
 
 
 async def _closed_quietly(engine: Engine) -> None:

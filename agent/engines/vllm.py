@@ -1,12 +1,12 @@
 """vLLM in this process; its CPU build and its GPU build by the same code.
 
 The engine proper runs in worker processes that vLLM spawns, so the main module of whoever starts one must be
-guarded by ``if __name__ == "__main__"``.
+guarded by ``if __name__ == "__main__"``. Starting one leaves the event loop free.
 
 What differs on CPUs, each because it was measured or crashed otherwise:
 
 - all cores are bound (vLLM leaves one idle by default), unless ``VLLM_CPU_OMP_THREADS_BIND`` is set;
-- float32, unless the CPU multiplies bfloat16 matrices in hardware (``amx_bf16``);
+- float32, unless the CPU multiplies bfloat16 matrices in hardware (see `strop.agent.cpu`);
 - no chunked prefill: a seeded request whose prompt is prefilled in chunks brings vLLM 0.32's CPU engine down;
 - eager mode: compiling takes longer than most runs;
 - an adapter given at start is merged into the model (see `merge`).
@@ -38,7 +38,7 @@ from strop.agent.engines.base import (
     check_stream,
     unknown_adapter,
 )
-from strop.agent.engines.children import mark_children
+from strop.agent.engines.children import Starter, mark_children
 from strop.agent.engines.merge import merged_checkpoint
 from strop.agent.engines.vllm_requests import (
     HINT,
@@ -63,9 +63,11 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 class VllmEngine:
     """See the module. Made by `start`."""
 
-    def __init__(self, engine: Any, info: EngineInfo, *, given: Any = None, hot_adapters: bool = False):
-        """`engine` is an ``AsyncLLM``; `given` the ``LoRARequest`` every request without an adapter uses."""
+    def __init__(self, engine: Any, starter: Starter, info: EngineInfo, given: Any, *, hot_adapters: bool):
+        """`engine` is an ``AsyncLLM`` made in the thread of `starter`; `given` the ``LoRARequest`` that every
+        request without an adapter uses, or None."""
         self._engine = engine
+        self._starter = starter
         self._info = info
         self._given = given
         self._hot_adapters = hot_adapters
@@ -117,24 +119,20 @@ class VllmEngine:
             arguments |= _room_for_adapters(max_lora_rank, max_adapters + (adapter is not None))
         arguments |= engine_args or {}
         given = None if adapter is None else _lora_request("given", 1, adapter)
-        engine = _start(arguments)
+        starter = Starter()
+        engine = await starter.run(lambda: _start(arguments), undo=lambda made: made.shutdown())
         device = "CPU" if on_cpu else current_platform.get_device_name()
-        dtype = str(engine.model_config.dtype).removeprefix("torch.")
-        detail = f"vLLM {vllm.__version__}, {device}, {dtype}"
         known = engine.model_config
+        dtype = str(known.dtype).removeprefix("torch.")
         info = EngineInfo(
             kind="vllm",
             model=served_name,
             context_length=known.max_model_len,
             structures=True,
             vocabulary=known.get_vocab_size(),
-            detail=detail,
+            detail=f"vLLM {vllm.__version__}, {device}, {dtype}",
         )
-        made = cls(engine, info, given=given, hot_adapters=max_lora_rank > 0)
-        # Something in vLLM's start keeps this frame; with it the engine would outlive `close` until the
-        # interpreter is half gone, where its finaliser fails.
-        del engine
-        return made
+        return cls(engine, starter, info, given, hot_adapters=max_lora_rank > 0)
 
     @property
     def info(self) -> EngineInfo:
@@ -250,6 +248,7 @@ class VllmEngine:
             context = _zmq_context(self._engine)
             self._engine.shutdown()
             self._engine = None
+            self._starter.end()
             await asyncio.sleep(0.1)  # lets its tasks see, across threads, that they are cancelled
             gc.collect()  # it is part of a cycle, and its finaliser fails once the interpreter is half gone
             if context is not None:
@@ -303,6 +302,8 @@ def set_environment() -> None:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(KV_CACHE_GIB))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about how it was built
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # As vLLM's own server has it: a fork may take a lock along that another thread holds and never releases.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from strop.agent.doctor import (
     Finding,
     Level,
     Library,
+    arithmetic,
     audit_model,
     check_imports,
     check_machine,
@@ -230,6 +231,12 @@ def test_an_import_that_kills_its_process_is_a_finding_and_the_rest_go_on() -> N
     assert "ModuleNotFoundError" in found["raises"].sentence
     assert "pip uninstall unwanted" in found["unwanted"].remedy
     assert "strop[ray]" in found["absent"].remedy
+
+
+def test_a_cpu_is_said_to_have_the_unit_it_has() -> None:
+    assert "(AVX-512)" in arithmetic("AVX-512")
+    assert "(AMX)" in arithmetic("AMX")
+    assert "float32" in arithmetic(None)
 
 
 @pytest.mark.model

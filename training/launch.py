@@ -23,6 +23,7 @@ from strop.tools.errors import RunError, StropError, UsageError
 from strop.tools.files import read_json, write_json
 from strop.training.datasets import read_pairs
 from strop.training.dpo import DpoConfig, train_dpo
+from strop.training.ranks import Ranks
 
 GRACE = 60.0
 """Seconds a launcher has to end its processes when the round is interrupted."""
@@ -157,6 +158,7 @@ def main(file: Path) -> None:
         if not _failure(file).exists():
             write_json(_failure(file), {"error": str(error)})
         sys.exit(f"error: {error}")
+    Ranks.here().leave()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Not covered: processes that MPI starts, and a training over several machines wit
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, cast
@@ -39,6 +40,16 @@ class Ranks:
     def first(self) -> bool:
         """Whether this is the process that writes."""
         return self.rank == 0
+
+    def leave(self) -> None:
+        """End this process, done with all it had to do, where there are several.
+
+        Else one now and then aborts while torch takes gloo down (docs/log.md), and its launcher says it failed.
+        """
+        if self.world > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
     def wait(self) -> None:
         """Go on when every process has come here."""

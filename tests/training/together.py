@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from strop.training.dpo import DpoConfig, train_dpo
+from strop.training.ranks import Ranks
 from strop.training.recipe import TrainSummary
 from strop.training.sft import SftConfig, train_sft
 from tests.training.tiny import demonstrations, pairs
@@ -31,3 +32,4 @@ def train(kind: str, checkpoint: Path, out: Path, pause: float = 0.0) -> TrainSu
 
 if __name__ == "__main__":
     train(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+    Ranks.here().leave()

@@ -44,7 +44,7 @@ class Ranks:
     def leave(self) -> None:
         """End this process, done with all it had to do, where there are several.
 
-        Else one now and then aborts while torch takes gloo down (docs/log.md), and its launcher says it failed.
+        Else one now and then aborts while torch takes gloo down (docs/log.md), and is said to have failed.
         """
         if self.world > 1:
             sys.stdout.flush()

@@ -8,6 +8,7 @@ Not covered: processes that MPI starts, and a training over several machines wit
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Ranks:
         Else one now and then aborts while torch takes gloo down (docs/log.md), and is said to have failed.
         """
         if self.world > 1:
+            atexit._run_exitfuncs()  # trackers send what they still hold
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -20,6 +20,14 @@ ModelArgument: TypeAlias = Annotated[
 ]
 
 
+def _place(text: str) -> Path:
+    """The path; a directory that is called as the shipped adapter is, by its whole path."""
+    from strop.agent.shipped import SHIPPED
+
+    path = Path(text)
+    return path.absolute() if text != SHIPPED and str(path) == SHIPPED else path
+
+
 def _adapter(context: typer.Context, adapter: Path | None) -> Path | None:
     from strop.agent.shipped import adapter_named
 
@@ -32,6 +40,7 @@ AdapterOption: TypeAlias = Annotated[
         "--adapter",
         metavar="DIR|shipped",
         help="peft LoRA adapter to use with the model; shipped: Strop's own for the embedded model.",
+        parser=_place,
         callback=_adapter,
     ),
 ]

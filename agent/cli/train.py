@@ -389,11 +389,12 @@ def _say_compared(screening: Mapping[str, Any]) -> None:
 
 
 def _report(summary: TrainSummary) -> None:
-    if not Ranks.here().first:
-        return
-    for one in summary.refused:
-        typer.echo(f"{one.id}: refused: {one.reason}", err=True)
-    typer.echo(
-        f"{summary.steps} steps over {summary.examples} examples in {summary.seconds:.0f} s "
-        f"on {summary.device}; the adapter is in {summary.adapter}"
-    )
+    here = Ranks.here()
+    if here.first:
+        for one in summary.refused:
+            typer.echo(f"{one.id}: refused: {one.reason}", err=True)
+        typer.echo(
+            f"{summary.steps} steps over {summary.examples} examples in {summary.seconds:.0f} s "
+            f"on {summary.device}; the adapter is in {summary.adapter}"
+        )
+    here.leave()

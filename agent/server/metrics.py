@@ -109,7 +109,7 @@ class Measured:
         try:
             with self._metrics.in_flight.track_inprogress():
                 await self._app(scope, receive, observed)
-        except Exception:
+        except Exception:  # a departure is a cancellation, which is none; here it is only counted
             status = 500 if status == CLIENT_LEFT else status  # once one is sent, that is what was answered
             raise
         finally:

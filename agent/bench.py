@@ -16,7 +16,6 @@ all rows.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,19 +26,20 @@ from typing import Any, TypeAlias
 from strop.agent.answer import Answerer
 from strop.agent.attempt import answered
 from strop.agent.board import Board
+from strop.agent.claim import claim
 from strop.agent.conversations import CONVERSATIONS, Conversations, conversations_of, ends, read_conversations
 from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
 from strop.agent.outcome import write_outcome
-from strop.agent.rows import ANSWERS, SETTINGS, Row, key_of, read_answers
+from strop.agent.rows import ANSWERS, Row, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.agent.user import User
 from strop.tools.bfcl.results import write_results
 from strop.tools.episode import is_sequel
 from strop.tools.errors import UsageError
-from strop.tools.files import JsonlWriter, has_rows, read_json, write_json, write_jsonl
+from strop.tools.files import JsonlWriter, write_jsonl
 from strop.tools.suite import AnyCase, Suite
 
 _Wanted: TypeAlias = tuple[AnyCase, int]
@@ -85,7 +85,7 @@ async def run_bench(
         return replace(sampling, seed=(sampling.seed or 0) + sample) if samples > 1 else sampling
 
     with held(out / ".lock", f"a benchmark in {out}"):
-        _claim(out, settings)
+        claim(out, settings, "answers", (ANSWERS, CONVERSATIONS), optional=("user",))
         asking = _Asking(answerer, drawn, user, concurrency, progress)
         ledger, talked = await asking.all(wanted, out)
         ordered = ledger.in_order_of([(case.task.id, sample) for case, sample in wanted])
@@ -129,34 +129,6 @@ class _Asking:
                 jobs += [partial(ask, *one) for one in sorted(todo, key=lambda one: is_sequel(one[0]))]
                 await in_flight(jobs, lambda job: job(), self.concurrency)
         return ledger, earlier.rows
-
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make `out` this benchmark's directory. Raises UsageError naming the first setting that differs.
-
-    A directory without an answer belongs to nobody yet.
-    """
-    path = out / SETTINGS
-    if not (path.exists() and any(has_rows(out / name) for name in (ANSWERS, CONVERSATIONS))):
-        write_json(path, settings)
-        return
-    claimed = read_json(path)
-    claimed = claimed if isinstance(claimed, dict) else {}
-    settings = json.loads(json.dumps(settings))
-    added = {name: value for name, value in settings.items() if name in _LATER and name not in claimed}
-    for name in {**settings, **claimed}:
-        there, value = claimed.get(name), settings.get(name)
-        if there != value and not (name in _LATER and None in (there, value)):
-            what = _DIGESTS.get(name) or f"with {name} {there!r}, and this run wants {value!r}"
-            raise UsageError(f"{out} holds answers {what}: give another directory, or delete this one")
-    if added:
-        write_json(path, claimed | added)
-
-
-_DIGESTS = {"weights": "of other weights than this run's", "version": "to other tasks than this run's"}
-"""What is said of settings whose values tell a person nothing."""
-_LATER = frozenset({"user"})
-"""Settings that do not touch what was answered without them."""
 
 
 class _Ledger:

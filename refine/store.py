@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from strop.agent.claim import claim
 from strop.refine.deficiency import Deficiency
 from strop.refine.sample import Sample
 from strop.refine.tree import SearchTree
@@ -27,12 +27,10 @@ from strop.refine.tree_index import SUFFIX, TreeEntry, load_tree, refresh
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import (
     JsonlWriter,
-    has_rows,
     json_text,
     read_json,
     read_jsonl,
     write_bytes,
-    write_json,
     write_jsonl,
 )
 from strop.tools.task import Task, digest
@@ -67,20 +65,13 @@ class CollectionDir:
         Who only samples claims without `search`: a directory begun so can be searched later, with any.
         Raises UsageError where it has rows made otherwise.
         """
-        file = self.path / "settings.json"
-        wanted = json.loads(json.dumps({**settings, "search": search}))
-        known = read_json(file) if file.exists() and has_rows(self.path / "deficiencies.jsonl") else wanted
-        if wanted["search"] is None:
-            wanted["search"] = known.get("search")
-        elif known.get("search") is None:
-            known["search"] = wanted["search"]
-        if known != wanted:
-            changed = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
-            raise UsageError(
-                f"{self.path} holds a collection made with other settings ({', '.join(changed)} differ): "
-                "take another directory, or delete this one to begin again"
-            )
-        write_json(file, wanted)
+        claim(
+            self.path,
+            {**settings, "search": search},
+            "a collection",
+            ("deficiencies.jsonl",),
+            optional=("search",),
+        )
 
     def model(self) -> str:
         """Name of the model the collection was made with.

@@ -6,16 +6,15 @@ DIR/trials.jsonl    a row a trial
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from strop.agent.answer import Answerer
+from strop.agent.claim import claim
 from strop.agent.crowd import in_flight
 from strop.agent.engines.base import Sampling
 from strop.agent.loading import known_by
@@ -23,12 +22,11 @@ from strop.agent.lock import held
 from strop.agent.policy import Policy
 from strop.agent.profile import Profile
 from strop.agent.refinement import ADAPTIVE
-from strop.agent.rows import SETTINGS
 from strop.refine.calibrate import Trial
 from strop.refine.check import problems_of
 from strop.refine.choice import answerer_for
-from strop.tools.errors import DataError, TooLongError, UsageError
-from strop.tools.files import JsonlWriter, has_rows, read_json, read_jsonl, write_json
+from strop.tools.errors import DataError, TooLongError
+from strop.tools.files import JsonlWriter, read_jsonl
 from strop.tools.suite import Case
 
 TRIALS = "trials.jsonl"
@@ -54,27 +52,8 @@ async def run_trials(
     asked |= {f"sampling.{name}": value for name, value in asdict(sampling).items()}
     refiner = answerer_for(policy, profile, ADAPTIVE)
     with held(out / ".lock", f"a calibration in {out}"):
-        _claim(out, asked)
+        claim(out, asked, "trials", (TRIALS,))
         return await _run(cases, refiner, out, replace(sampling, logprobs=True), concurrency)
-
-
-def _claim(out: Path, asked: Mapping[str, Any]) -> None:
-    """Note who is asked what; a directory without a trial belongs to nobody yet.
-
-    Raises UsageError naming what differs: a threshold is that of the policy whose drafts were looked at.
-    """
-    file = out / SETTINGS
-    wanted = json.loads(json.dumps(asked))
-    if has_rows(out / TRIALS):
-        known = read_json(file) if file.exists() else {}
-        there = known if isinstance(known, dict) else {}
-        changed = [name for name in {**wanted, **there} if there.get(name) != wanted.get(name)]
-        if changed:
-            raise UsageError(
-                f"{out} holds trials made with other settings ({', '.join(changed)} differ): give another "
-                "directory, or delete this one"
-            )
-    write_json(file, wanted)
 
 
 async def _run(

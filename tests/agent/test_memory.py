@@ -153,7 +153,7 @@ async def test_a_conversation_is_played_once_and_never_again(tmp_path: Path) -> 
     )
     # And refuses to go on from another model's.
     (tmp_path / ANSWERS).unlink()
-    with pytest.raises(UsageError, match="holds answers with model 'notetaker'"):
+    with pytest.raises(UsageError, match=r"holds answers made with .*model 'notetaker', now 'other'"):
         await run_bench(suite, Notetaker("x", name="other"), tmp_path, progress=False)
 
 

@@ -135,7 +135,7 @@ async def test_a_collection_goes_on_from_a_survey(tmp_path: Path) -> None:
     ).read_bytes()
     # And back: a survey of what was searched, but not with another search.
     await surveyed(tmp_path / "alone")
-    with pytest.raises(UsageError, match=r"\(search differ\)"):
+    with pytest.raises(UsageError, match=r"\(search\.simulations 1, now 2\)"):
         await collect(
             TASKS, policy(WORLD), replace(COLLECT, search=SearchConfig(max_tokens=400)), tmp_path / "both"
         )
@@ -144,9 +144,9 @@ async def test_a_collection_goes_on_from_a_survey(tmp_path: Path) -> None:
 async def test_other_sampling_is_refused(tmp_path: Path) -> None:
     await surveyed(tmp_path)
     other = replace(COLLECT, search=replace(COLLECT.search, max_tokens=300))
-    with pytest.raises(UsageError, match=r"\(max_tokens differ\)"):
+    with pytest.raises(UsageError, match=r"\(max_tokens 400, now 300\)"):
         await collect(TASKS, policy(WORLD), other, tmp_path)
-    with pytest.raises(UsageError, match=r"\(samples differ\)"):
+    with pytest.raises(UsageError, match=r"\(samples \d, now 3\)"):
         await surveyed(tmp_path, replace(CONFIG, sampling=replace(SAMPLING, samples=3)))
 
 

@@ -11,7 +11,6 @@ it.
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,8 +35,7 @@ from strop.refine.store import selected_ids
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.case import judged_suite
 from strop.tools.corpus import data_here
-from strop.tools.errors import RunError
-from strop.tools.files import file_digest, read_json, write_json, write_jsonl, write_text
+from strop.tools.files import BadRow, file_digest, read_json, write_json, write_jsonl, write_text
 from strop.tools.suite import Suite
 from strop.tools.task import Task, digest, read_tasks, tasks_to_rows
 from strop.training.acceptance import NOTHING_TO_LEARN, SELECTION_STOPPED, decide
@@ -45,13 +43,12 @@ from strop.training.config import RoundConfig, WarmupTable
 from strop.training.copies import refuse_copies
 from strop.training.demonstrations import Lessons, Student, learn_from_samples, lessons, warm_up
 from strop.training.greeting import greet
-from strop.training.layouts import read_layout
 from strop.training.memory import give_memory_back
 from strop.training.preferences import collects_with, refuse_unsound, train_on_pairs
 from strop.training.replay import Replay, replay
 from strop.training.report import render_report
 from strop.training.run import RunDirectory, stage_key
-from strop.training.synth import synthesise
+from strop.training.split import source_tasks, split
 from strop.training.workbench import Workbench
 
 SCREENING = "screening.json"
@@ -183,8 +180,7 @@ class Rounds:
 
     async def _serve(self, policy: Accepted) -> None:
         """Put the server in front of the engine and get a tool call through it, as a client would."""
-        first = 0 if self._config.warmup else 1
-        if not self._todo("serve", policy.key, "serve: one tool call over HTTP", first):
+        if not self._todo("serve", policy.key, "serve: one tool call over HTTP", self._first):
             return
         with self._run.stage("serve", policy.key):
             loaded = await self._bench.policy(policy.adapter)
@@ -198,9 +194,9 @@ class Rounds:
         key = stage_key(
             "tasks", [settings.model_dump(mode="json", exclude={"file", "allow_copies"}), seed, content]
         )
-        if self._todo("tasks", key, "tasks to train on, and held-out ones"):
+        if self._todo("tasks", key, "tasks to train on, and held-out ones", self._first):
             with self._run.stage("tasks", key, folder):
-                tasks = self._source_tasks()
+                tasks = source_tasks(settings, seed, self._skipped)
                 train_on, held_out = split(tasks, settings.held_out, seed)
                 write_jsonl(folder / "train.jsonl", tasks_to_rows(train_on))
                 write_jsonl(folder / "held_out.jsonl", tasks_to_rows(held_out))
@@ -219,15 +215,9 @@ class Rounds:
                 write_json(self._run.path / SCREENING, screening)
                 self._run.event("screened", "screen", **screening)
 
-    def _source_tasks(self) -> list[Task]:
-        settings = self._config.tasks
-        if settings.file is None:
-            return synthesise(settings.synthesise, self._config.seed, settings.categories or None)
-        loaded = read_layout(settings.file)
-        for row in loaded.bad:
-            self._console.print(f"{settings.file}:{row.line}: skipped: {row.reason}", style="yellow")
-            self._run.event("row_skipped", "tasks", line=row.line, reason=row.reason)
-        return [task for _, task in loaded.tasks]
+    def _skipped(self, row: BadRow) -> None:
+        self._console.print(f"{self._config.tasks.file}:{row.line}: skipped: {row.reason}", style="yellow")
+        self._run.event("row_skipped", "tasks", line=row.line, reason=row.reason)
 
     async def _evaluate(
         self, number: int, when: str, policy: Accepted, suite: Suite, held_out: list[Task]
@@ -375,6 +365,11 @@ class Rounds:
             self._withdraw(number)
         return not done
 
+    @property
+    def _first(self) -> int:
+        """The number of what comes first: a warm-up is round 0."""
+        return 0 if self._config.warmup else 1
+
     def _folder(self, number: int) -> Path:
         return self._run.path / "rounds" / str(number)
 
@@ -385,15 +380,6 @@ def _copy_measures(known: Path, folders: Sequence[Path]) -> None:
     for source, folder in zip((known, known.with_name(f"held_out_{when}")), folders, strict=True):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
-
-
-def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], list[Task]]:
-    """(to train on, held out), shuffled by `seed`. Raises RunError where nothing is left to train on."""
-    if len(tasks) <= held_out:
-        raise RunError(f"{len(tasks)} tasks are too few to hold {held_out} out: lower tasks.held_out")
-    shuffled = list(tasks)
-    random.Random(seed).shuffle(shuffled)
-    return shuffled[held_out:], shuffled[:held_out]
 
 
 def _verdicts(folder: Path) -> dict[str, bool]:

@@ -27,9 +27,10 @@ from strop.training.config import BenchTable, CheckTable, RoundConfig, TasksTabl
 from strop.training.demonstrations import lessons
 from strop.training.preferences import refuse_unsound
 from strop.training.regrouping import usable
-from strop.training.round import Accepted, Rounds, split
+from strop.training.round import Accepted, Rounds
 from strop.training.run import RunDirectory
 from strop.training.run_view import read_run
+from strop.training.split import split
 from strop.training.synth import synthesise
 from strop.training.workbench import Workbench
 from tests.refine.worlds import TASKS, WORLD, policy
@@ -148,6 +149,13 @@ async def test_what_a_round_came_to_goes_where_what_it_rests_on_is_done_again(
     assert not now.decision
     assert not now.after.exists
     assert not now.held_after.exists
+
+
+def test_with_other_tasks_nothing_is_left_of_what_the_rounds_came_to(tmp_path: Path) -> None:
+    path = build_run(tmp_path / "run", change={"parallel": 0.5})
+    with RunDirectory(path, resume=True) as run:
+        Rounds(RoundConfig(tasks=TasksTable(synthesise=50)), run, Console(quiet=True)).tasks()
+    assert not any(one.decision or one.after.exists for one in read_run(path).rounds)
 
 
 @pytest.mark.parametrize(

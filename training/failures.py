@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,41 +18,50 @@ LOST = ("closed by peer", "reset by peer", "NCCL error: remote process exited")
 """What gloo and NCCL say of a process that is gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What gave out."""
+
+    name: str
+    kept: str
+    """What of it stays, and where: said of a path."""
+    remedy: str
+    """Against exhausted memory."""
+
+
+TRAINING = Doing(
+    "training",
+    "whole checkpoints in {} are kept",
+    "Free memory, or lower micro_batch_size or max_length, or set gradient_checkpointing",
+)
+MEASURING = Doing("measuring losses", "losses in {} are kept", "Free memory, or leave out the longest rows")
+
+
 @contextmanager
-def clear_failures(work: Path) -> Iterator[None]:
+def clear_failures(place: Path, doing: Doing = TRAINING) -> Iterator[None]:
     """Turn a full disk, exhausted memory and a lost process into RunErrors; let the rest pass.
 
-    `work` is where checkpoints lie.
+    `place` is where what is done already lies.
     """
+    kept = doing.kept.format(place)
+    go_on = f"{kept}, and the same command goes on from them"
+    memory = f"out of memory while {doing.name}; {go_on}. {doing.remedy}"
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise RunError(_memory(work)) from error
-    except MemoryError as error:
-        raise RunError(_memory(work)) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise RunError(memory) from error
     except OSError as error:
-        raise RunError(_disk(work, error.strerror or str(error))) from error
+        raise RunError(_disk(place, kept, error.strerror or str(error))) from error
     except Exception as error:  # torch and safetensors have no types of their own for these
         text = str(error)
         if "can't allocate memory" in text or "not enough memory" in text:
-            raise RunError(_memory(work)) from error
+            raise RunError(memory) from error
         if any(sign in text for sign in LOST):
-            raise RunError(
-                f"another process of this training has ended; whole checkpoints in {work} are kept, and the "
-                "same command goes on from them"
-            ) from error
+            raise RunError(f"another process of this training has ended; {go_on}") from error
         if type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in text or "iostream" in text:
-            raise RunError(_disk(work, text.splitlines()[0])) from error
+            raise RunError(_disk(place, kept, text.splitlines()[0])) from error
         raise
 
 
-def _memory(work: Path) -> str:
-    return (
-        f"out of memory while training; whole checkpoints in {work} are kept, and the same command goes on "
-        "from them. Free memory, or lower micro_batch_size or max_length, or set gradient_checkpointing"
-    )
-
-
-def _disk(work: Path, reason: str) -> str:
-    kept = "Whole checkpoints are kept; make room there, and the same command goes on"
-    return f"cannot write to {work}: {reason}. {kept}"
+def _disk(place: Path, kept: str, reason: str) -> str:
+    return f"cannot write to {place}: {reason}; {kept}. Make room there, and the same command goes on"

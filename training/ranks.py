@@ -78,6 +78,15 @@ class Ranks:
             raise RunError(f"the first process of this training gave up: {failure}")
         return cast(T, value)
 
+    def of_all(self, values: list[T]) -> list[T]:
+        """What every process has, in every process, that of the first coming first; all of them call it."""
+        if self.world == 1:
+            return values
+        from accelerate.utils import gather_object
+
+        _joined()
+        return cast(list[T], gather_object(values))
+
     def _tell(self, value: Any, failure: str) -> tuple[Any, str]:
         """(value, failure) of the first process, in every process."""
         from accelerate.utils import broadcast_object_list

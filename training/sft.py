@@ -10,6 +10,7 @@ of an answer, and hardly learned; `SftConfig.opening_share` weighs answers alike
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from strop.tools.bounds import require
 from strop.tools.files import JsonlWriter, read_jsonl
 from strop.training.datasets import SftRow
 from strop.training.job import Base, TrainJob, digest, identity
+from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, TrainSummary
 from strop.training.trackers import require_trackers
 from strop.training.vocabulary import refuse_unlearnable
@@ -94,22 +96,29 @@ def measure_loss(
     """The policy's mean negative log-likelihood an answer id, in nats, of each row by its id.
 
     The policy is that of `base`, its adapter included. What is known is kept in the file `kept` and not
-    computed again. At most `together` rows with a common beginning are computed at once. Raises what
-    `train_sft` raises.
+    computed again. At most `together` rows with a common beginning are computed at once; several processes
+    share the work. Raises what `train_sft` raises.
     """
+    ranks = Ranks.here()
     policy = weights_of(base.path, base.adapter)
     keys = {row.id: digest([[policy, row.prompt_ids, row.answer_ids]]) for row in rows}
-    known = {row["row"]: row["loss"] for _, row in read_jsonl(kept)[0]} if kept.exists() else {}
+    known = ranks.from_first(lambda: _losses_in(kept))
     missing = [row for row in rows if keys[row.id] not in known]
     if missing:
         from strop.training import trainers
 
         unbounded = replace(config, max_length=max(config.max_length, *(row.length for row in missing)))
-        with JsonlWriter(kept) as file:
-            for row, loss in trainers.losses(base, missing, unbounded, demonstration_trainer, together):
+        with JsonlWriter(kept) if ranks.first else nullcontext() as file:
+            for row, loss in trainers.losses(base, missing, unbounded, demonstration_trainer, together, kept):
                 known[keys[row.id]] = loss
-                file.write({"row": keys[row.id], "id": row.id, "loss": loss})
+                if file is not None:
+                    file.write({"row": keys[row.id], "id": row.id, "loss": loss})
     return {row.id: known[keys[row.id]] for row in rows}
+
+
+def _losses_in(kept: Path) -> dict[str, float]:
+    """Losses measured before, by what they are of."""
+    return {row["row"]: row["loss"] for _, row in read_jsonl(kept)[0]} if kept.exists() else {}
 
 
 def demonstration_trainer(

@@ -28,7 +28,7 @@ from strop.tools.errors import RunError, UsageError
 from strop.tools.files import JsonlWriter
 from strop.training.adapter import Hardware, hardware, load_model, save_adapter, vocabulary_size
 from strop.training.datasets import Row, usable
-from strop.training.failures import clear_failures
+from strop.training.failures import MEASURING, clear_failures
 from strop.training.job import Base, TrainJob, step_of
 from strop.training.journal import Journal, OnLog
 from strop.training.neighbours import GroupedOrder, groups, slices
@@ -299,18 +299,26 @@ def losses(
     config: AnyRecipe,
     build: Callable[[Any, Path, list[AnyRow], AnyRecipe, Path], Any],
     together: int,
+    file: Path,
 ) -> Iterator[tuple[AnyRow, float]]:
-    """Each row, and the policy's loss on it as it is, at most `together` of one beginning at once."""
+    """Each row, and the policy's loss on it as it is, at most `together` of one beginning at once.
+
+    Several processes share the work, and all of them have every loss. `file`, in which the caller keeps
+    them, is named where memory or disk gives out.
+    """
+    ranks = Ranks.here()
     model = load_model(base.path, hardware(config.dtype), base_adapter=base.adapter)
     kept, _ = usable(rows, max_length=config.max_length, vocabulary=vocabulary_size(model))
-    with tempfile.TemporaryDirectory() as work, clear_failures(Path(work)):
+    with tempfile.TemporaryDirectory() as work, clear_failures(file, MEASURING):
         trainer = build(model, base.path, kept, config, Path(work))
-        width = together if share_prefixes(trainer, config) == "on" else 1
+        pieces = list(slices(trainer.groups(), together if share_prefixes(trainer, config) == "on" else 1))
         with bar("loss", len(kept)) as advance:
-            for indices in slices(trainer.groups(), width):
-                values = trainer.losses(indices)
-                yield from ((kept[index], value) for index, value in zip(indices, values, strict=True))
-                advance(len(indices))
+            for at in range(0, len(pieces), ranks.world):
+                own = [*pieces[at + ranks.rank]] if at + ranks.rank < len(pieces) else []
+                values = trainer.losses(own) if own else []
+                measured = ranks.of_all(list(zip(own, values, strict=True)))
+                yield from ((kept[index], value) for index, value in measured)
+                advance(len(measured))
 
 
 def train(

@@ -21,7 +21,7 @@ from strop.training.failures import clear_failures
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe
 from tests.training.tiny import tiny_checkpoint
-from tests.training.together import train
+from tests.training.together import measure, train
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "accelerate"
@@ -108,6 +108,21 @@ def test_two_processes_train_what_one_does(kind: str, checkpoint: Path, tmp_path
     assert printed.count("training ━") == 1
     assert json.loads((tmp_path / "two" / "train_summary.json").read_text())["device"] == "2 × cpu float32"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_measure_each_row_once_and_both_know_all(checkpoint: Path, tmp_path: Path) -> None:
+    """A row is measured by one of them, and the file, which the first writes, has them all."""
+    alone, file = measure(checkpoint, tmp_path / "one.jsonl"), tmp_path / "two.jsonl"
+    ended(launched("tests.training.together", "losses", checkpoint, file, "0"))
+    rows = [row for _, row in read_jsonl(file)[0]]
+    assert len(rows) == len(alone)
+    assert {row["id"]: row["loss"] for row in rows} == pytest.approx(alone, abs=1e-4)
+    # What they know they do not measure again: not one of them waits for another that does.
+    written = file.read_text()
+    ended(launched("tests.training.together", "losses", checkpoint, file, "0"))
+    assert file.read_text() == written
 
 
 @pytest.mark.model

@@ -1,4 +1,7 @@
-"""For one process or several: ``together.py KIND CHECKPOINT OUT PAUSE``; PAUSE in seconds a step."""
+"""For one process or several: ``together.py KIND CHECKPOINT OUT PAUSE``; PAUSE in seconds a step.
+
+KIND ``losses`` measures instead, into the file OUT.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import time
 from pathlib import Path
 
 from strop.training.dpo import DpoConfig, train_dpo
+from strop.training.job import Base
 from strop.training.ranks import Ranks
 from strop.training.recipe import TrainSummary
-from strop.training.sft import SftConfig, train_sft
+from strop.training.sft import SftConfig, measure_loss, train_sft
 from tests.training.tiny import demonstrations, pairs
 
 ROWS = 12
@@ -30,6 +34,14 @@ def train(kind: str, checkpoint: Path, out: Path, pause: float = 0.0) -> TrainSu
     return train_sft(checkpoint, demonstrations(ROWS), out, config, on_log=on_log)
 
 
+def measure(checkpoint: Path, file: Path) -> dict[str, float]:
+    return measure_loss(Base(checkpoint, "tiny", None), demonstrations(ROWS + 1), file, SftConfig(**SCHEDULE))  # type: ignore[arg-type]  # mixed values
+
+
 if __name__ == "__main__":
-    train(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+    kind, checkpoint, out, pause = sys.argv[1:]
+    if kind == "losses":
+        measure(Path(checkpoint), Path(out))
+    else:
+        train(kind, Path(checkpoint), Path(out), float(pause))
     Ranks.here().leave()

@@ -5,7 +5,7 @@
 Real Ray, real jobs (sampling, search), real files; only the model is a script that takes its time: a request
 takes `PREFILL` seconds and `PER_TOKEN` for every id of its longest sample, each drawn log-normally for every
 request, all divided by `--speed`. The medians are chosen so that an answer takes what the embedded model's
-takes on two cores, four requests at once: 5.4 s (docs/server.md). Every worker gets `--tasks` tasks, so that
+took on two cores, four requests at once: 5.4 s. Every worker gets `--tasks` tasks, so that
 the time would stay the same if nothing were lost. Simulated workers share `--processes` processes: sleeping
 takes no processor, and 64 times Python takes 6 GB. The collecting process keeps its books by worker all the
 same.

@@ -137,8 +137,8 @@ async def collect_with(
     (``diverse``).
 
     Going on after an interruption, or from a directory of `strop.refine.survey`, is calling it. Raises
-    UsageError where DIR was begun with other settings or tasks, EngineError where the engine fails, RunError
-    where the disk refuses.
+    UsageError where DIR was begun with other settings or a task of it has changed, EngineError where the
+    engine fails, RunError where the disk refuses.
     """
     with held(out / ".lock", f"a collection in {out}"):
         return await _collect(tasks, executor, config, CollectionDir(out), embed)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strop.refine.assurance import Gate, Statistic
 from strop.refine.calibrate import Point, Trial, curve
 from strop.tools.errors import UsageError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def draw(trials: Sequence[Trial], gate: Gate, chosen: Point, path: Path) -> None:
-    """Write the curves of accuracy over cost as a picture; its ending says which kind.
 
-    Raises UsageError where matplotlib is not installed.
-    """
+def require_drawing() -> type[Figure]:
+    """matplotlib's figure. Raises UsageError where it is not installed: ask before anything slow begins."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError(f"drawing needs matplotlib ({error}): pip install 'strop[plots]'") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    return Figure
+
+
+def draw(trials: Sequence[Trial], gate: Gate, chosen: Point, path: Path) -> None:
+    """Write the curves of accuracy over cost as a picture; its ending says which kind.
+
+    Raises what `require_drawing` raises.
+    """
+    figure = require_drawing()(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for statistic in Statistic:
         points = sorted(curve(trials, statistic), key=lambda point: point.cost)

@@ -11,7 +11,7 @@ normalised sequence probability as prior P (normalised over siblings) and Dirich
 engine is kept full by searching many tasks at once, and by several expansions of one tree in flight: they are
 chosen one after the other, each seeing the earlier ones as visits that earned nothing (virtual loss, Chaslot
 et al. 2008), and land in the order in which they were chosen, so that the tree does not depend on which was
-sampled first. Everything but `search` is pure.
+sampled first.
 
 Where this differs from iTool (arXiv 2501.09766): fragments end at joints of the call and not at punctuation,
 prefixes are ids and never joined as text, rewards are verdicts, and every sampled answer is complete.

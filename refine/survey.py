@@ -54,8 +54,8 @@ async def survey(
 ) -> Report:
     """Sample, score and count; writes DIR. Calling it again goes on where it was.
 
-    Raises UsageError where DIR was begun with other settings or tasks or the selection cannot be made,
-    EngineError where the engine fails, RunError where the disk refuses.
+    Raises UsageError where DIR was begun with other settings, a task has changed or the selection cannot be
+    made, EngineError where the engine fails, RunError where the disk refuses.
     """
     with held(out / ".lock", f"a collection in {out}"):
         store = CollectionDir(out)

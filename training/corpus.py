@@ -37,7 +37,7 @@ class CorpusConfig:
     accepted: int = 1
     """Most right answers of one task to learn as they were sampled; 0: none."""
     drafts: int = 2
-    """Most drafts of one task to learn to check, a right one and wrong ones in turn; 0: none."""
+    """Most drafts of one task to learn to check, a right one first and then wrong ones; 0: none."""
     right_share: float = 0.5
     """Of all checks, at most this share of drafts that were right already, in [0, 1). ToolACE-R keeps such
     drafts and states no share; this one is ours."""

@@ -1,6 +1,6 @@
 """The first request of a run: a question that wants a tool, sent over HTTP as any client would.
 
-It is the README's ``curl``, and it proves the chain from socket to engine before hours are spent on it.
+Like the README's ``curl``, it proves the chain from socket to engine before hours are spent on it.
 """
 
 from __future__ import annotations

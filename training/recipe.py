@@ -37,7 +37,8 @@ class Recipe:
     """AdamW's decoupled decay."""
     dtype: str = "auto"
     """Number format of weights and products: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16 where
-    the GPU, or the CPU by AMX, multiplies such matrices in hardware. The adapter itself is float32."""
+    the GPU, or the CPU (AMX, AVX-512 BF16), multiplies such matrices in hardware. The adapter itself is
+    float32."""
     seed: int = 0
     """Of the adapter's first weights and the order of examples."""
     save_steps: int = 5

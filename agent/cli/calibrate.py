@@ -51,9 +51,10 @@ def calibrate(
     from strop.agent.loading import PolicySource, load_policy
     from strop.refine.assurance import write_gate
     from strop.refine.calibrate import best_gate
-    from strop.refine.gate_plot import draw
+    from strop.refine.gate_plot import draw, require_drawing
     from strop.refine.trials import run_trials
 
+    require_drawing()
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
     cases, version = _cases(tasks, limit)
 

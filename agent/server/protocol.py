@@ -2,7 +2,8 @@
 
 Sources: OpenAI's API reference, "Create chat completion"; the one field of our own is `strop`.
 A field is in one of four groups: read (`ChatRequest`), ignored because the answer cannot depend on it
-(`IGNORED`), accepted at the value that changes nothing (`NEUTRAL`), refused. Nothing else is dropped.
+(`IGNORED`), accepted at the value that changes nothing (`NEUTRAL`), refused. That is so at the top of the
+body; inside its objects fields that are not declared are dropped (`strop.agent.server.messages.Part`).
 """
 
 from __future__ import annotations

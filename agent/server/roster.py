@@ -94,7 +94,7 @@ class Roster:
     async def load(self, name: str, path: Path) -> None:
         """Load an adapter. Raises ApiError 400 for a name that is taken, ModelError for a bad directory."""
         if self._adapt is None:
-            raise refused("this server was started without room for adapters (--max-adapters)")
+            raise refused("this server was started without room for adapters (--hot-loras or --max-loras)")
         async with self._changing:
             if not name or name.startswith(REFINED) or name in self._models:
                 raise refused(f"the name {name[:200]!r} is taken or reserved", "lora_name")

@@ -7,9 +7,11 @@ mutations of them: names, missing, extra and reordered calls and arguments, valu
 spellings, other nesting, and random combinations. Compared are right or wrong, the error type, the argument
 or key it names and, for several calls, the gold call that found no match with the reason against each
 candidate. Prints the counts by category and error type and every difference; exits 1 if there is one. About
-a minute. Needs the official package, of which only the evaluator is imported: `pip install --no-deps bfcl-
-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, is stood in for: a checked answer only
-asks it whether dots in function names were replaced.
+a minute.
+
+Needs the official package, of which only the evaluator is imported: `pip install --no-deps
+bfcl-eval==2026.3.23`. Its model registry, which pulls every vendor's SDK, is stood in for: a checked answer
+only asks it whether dots in function names were replaced.
 """
 
 from __future__ import annotations

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strop.agent.failure import Failure, in_turns
 from strop.agent.summary import Summary
 from strop.tools.files import write_text
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 def write_page(path: Path, summary: Summary, failures: Sequence[Failure]) -> None:
     """Write the page, with at most `MOST_FAILURES` of `failures` to browse. Raises RunError."""
-    from jinja2 import Environment
-
     shown, tools = _with_tools_once(in_turns(failures))
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "seconds": _seconds}
-    template = environment.from_string((files("strop.agent") / "bench.html.j2").read_text("utf-8"))
     total = sum(one.score.total for one in summary.categories.values())
     correct = sum(one.score.correct for one in summary.categories.values())
-    page = template.render(
+    page = page_template().render(
         summary=summary,
         errors=_errors(summary),
         samples=next(((list(one.pass_at)) for one in summary.categories.values() if one.pass_at), []),
@@ -37,6 +37,16 @@ def write_page(path: Path, summary: Summary, failures: Sequence[Failure]) -> Non
         written=time.strftime("%Y-%m-%d %H:%M", time.localtime()),
     )
     write_text(path, page)
+
+
+@cache
+def page_template() -> Template:
+    """The page's, compiled at the first call."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "seconds": _seconds}
+    return environment.from_string((files("strop.agent") / "bench.html.j2").read_text("utf-8"))
 
 
 def _with_tools_once(failures: Sequence[Failure]) -> tuple[list[Failure], list[dict[str, str]]]:

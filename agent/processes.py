@@ -21,11 +21,14 @@ GONE_IN = 5.0
 """Seconds that ended processes are waited for."""
 
 
-def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def spread(
+    function: Callable[[Item], Result], items: Sequence[Item], meanwhile: Callable[[], object] | None = None
+) -> Iterator[Result]:
     """`function` of each item, in their order, in as many processes as there are processors for it.
 
-    Function, items and results are pickled. Raises what the function raises, and ends the processes then;
-    RunError where one of them was killed. They end with this process, however it ends.
+    `meanwhile` is called while they are at work, to prepare for what they bring. Function, items and results
+    are pickled. Raises what the function raises, and ends the processes then; RunError where one of them was
+    killed. They end with this process, however it ends.
     """
     workers = min(len(items), processors())
     if workers < 2:
@@ -34,7 +37,10 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, _context(), initializer=_begin)
     try:
-        yield from pool.map(function, items)
+        results = pool.map(function, items)
+        if meanwhile is not None:
+            meanwhile()
+        yield from results
         pool.shutdown()
     except BrokenProcessPool as error:
         raise RunError("a process was killed, for want of memory perhaps") from error

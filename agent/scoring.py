@@ -18,6 +18,7 @@ from typing import Any
 from strop.agent.answer import Usage
 from strop.agent.failure import Failure, failures_of
 from strop.agent.outcome import write_outcome
+from strop.agent.page import page_template
 from strop.agent.processes import spread
 from strop.agent.rows import ANSWERS, SETTINGS
 from strop.agent.summary import CategorySummary, Summary, by_category, scores_of, usage_of
@@ -48,7 +49,8 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     _claim(out)
     # The slowest first: whoever takes one last ends last.
     slowest = sorted(jobs, key=lambda job: -job.work)
-    scored = dict(zip((job.category for job in slowest), spread(_score, slowest), strict=True))
+    done = spread(_score, slowest, meanwhile=page_template)
+    scored = dict(zip((job.category for job in slowest), done, strict=True))
     every = [scored[job.category] for job in jobs]
     # A file may hold nothing yet, and then there is no summary of it.
     summaries = {name: summary for one in every for name, summary in one.summaries.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -185,6 +186,8 @@ def score(
     from strop.agent.scoring import score_results
 
     _show(score_results(results, out, call_format=call_format), out)
+    # Else the interpreter looks through thousands of answers before it ends, a thirtieth of the whole.
+    gc.freeze()
 
 
 @app.command()

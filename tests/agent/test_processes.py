@@ -44,6 +44,13 @@ def test_the_work_is_done_elsewhere() -> None:
     assert os.getpid() not in {process for _, process in spread(where, range(3))}
 
 
+@several
+def test_what_is_to_be_done_meanwhile_is_done_here_and_once() -> None:
+    done: list[int] = []
+    assert len(list(spread(where, range(3), meanwhile=lambda: done.append(os.getpid())))) == 3
+    assert done == [os.getpid()]
+
+
 def test_an_error_is_raised_as_it_is() -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:3: no such row") as caught:
         list(spread(refuse, range(3)))

@@ -151,6 +151,19 @@ def test_what_nobody_expected_in_the_child_is_told() -> None:
         assert simulators.step("b", MATHS, [call("add", a=1, b=2)]) == ['{"result": 3}']
 
 
+def test_lists_that_a_simulator_keeps_and_changes_are_the_golds_no_more() -> None:
+    """`mention` adds to the very list that `post_tweet` was given."""
+    episode = load_suite(["multi_turn_base"], limit=148).cases[147]
+    assert isinstance(episode, BfclEpisode)
+    assert any("mention(" in text for texts in episode.gold for text in texts)
+    turns = import_module("bfcl_multi_turn_agreement").gold_turns(episode)
+    turns[0] = [
+        *turns[0],
+        [call("posting_get_login_status")],
+    ]  # harmless, and another trajectory than the gold
+    assert [episode.score(turns).correct for _ in range(3)] == [True] * 3
+
+
 def test_verdicts_do_not_depend_on_order_or_company() -> None:
     suite = load_suite(["multi_turn_base"], limit=8)
     episodes = [case for case in suite.cases if isinstance(case, BfclEpisode)]

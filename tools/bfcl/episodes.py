@@ -17,7 +17,7 @@ from typing import Any
 from strop.tools.bfcl.fault import Fault
 from strop.tools.bfcl.files import INSTALL, answers_of, question_file, rows_of, tool_folder
 from strop.tools.bfcl.schema import tool_of
-from strop.tools.bfcl.worlds import Setup
+from strop.tools.bfcl.worlds import Invocation, Setup, comes_to_the_same
 from strop.tools.episode import Played, Turn
 from strop.tools.errors import MissingDataError, StepLimitError
 from strop.tools.simulators import STEP_SECONDS, Simulators
@@ -65,7 +65,13 @@ class BfclEpisode:
         self.simulators.close_world(f"{self.task.id} {run}")
 
     def fault(self, turns: Played) -> Fault | None:
-        """What the official checker finds wrong with the calls of each step of each turn."""
+        """What the official checker finds wrong with the calls of each step of each turn.
+
+        The gold's own calls are right without a world, and most right answers are those.
+        """
+        calls = [[[Invocation.of(call) for call in step] for step in steps] for steps in turns]
+        if comes_to_the_same(calls, self.gold):
+            return None
         rows = [[rows_of_calls(step) for step in steps] for steps in turns]
         fault = self.simulators.judge({"setup": self.setup.to_json(), "gold": self.gold, "turns": rows})
         return None if fault is None else Fault(*fault)

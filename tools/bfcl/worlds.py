@@ -195,9 +195,7 @@ def check(
     return None
 
 
-def comes_to_the_same(
-    turns: Sequence[Sequence[Sequence[Invocation]]], gold: Sequence[Sequence[str]]
-) -> bool:
+def comes_to_the_same(turns: Sequence[Sequence[Sequence[Invocation]]], gold: Sequence[Sequence[str]]) -> bool:
     """Whether each turn makes the gold's very calls; a world both do the same to is the same for both."""
     return len(turns) == len(gold) and all(
         _are_the_same([call for step in steps for call in step], [_read(text) for text in texts])

@@ -157,10 +157,8 @@ def test_lists_that_a_simulator_keeps_and_changes_are_the_golds_no_more() -> Non
     assert isinstance(episode, BfclEpisode)
     assert any("mention(" in text for texts in episode.gold for text in texts)
     turns = import_module("bfcl_multi_turn_agreement").gold_turns(episode)
-    turns[0] = [
-        *turns[0],
-        [call("posting_get_login_status")],
-    ]  # harmless, and another trajectory than the gold
+    # Harmless, and another trajectory than the gold.
+    turns[0] = [*turns[0], [call("posting_get_login_status")]]
     assert [episode.score(turns).correct for _ in range(3)] == [True] * 3
 
 

@@ -67,7 +67,7 @@ class BfclEpisode:
     def fault(self, turns: Played) -> Fault | None:
         """What the official checker finds wrong with the calls of each step of each turn.
 
-        The gold's own calls are right without a world, and most right answers are those.
+        The gold's own calls are right without a world.
         """
         calls = [[[Invocation.of(call) for call in step] for step in steps] for steps in turns]
         if comes_to_the_same(calls, self.gold):

@@ -16,7 +16,7 @@ than `COMMON` of a benchmark's cases share are its form, not its questions.
 Candidates for near copies come from MinHash (Broder 1997) and locality-sensitive hashing, and are then
 compared exactly, so that nothing is reported that is not there; what may be missed is measured in the
 tests. Texts of fewer than `SHORTEST` words (an answer without arguments, a tool nobody described) say too
-little to be copies.
+little to be copies. Chinese, Japanese and Korean characters are a word each.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ USER_TURN = re.compile(
 )
 """What a user says in a dialogue written as one text, as API-Bank and ACEBench write them."""
 
-_WORD = re.compile(r"\w+")
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+"""Kana, Han and Hangul, written without spaces or with few: each character counts as a word, for a whole
+sentence would be one."""
+_WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
 Words: TypeAlias = tuple[str, ...]
 Shingles: TypeAlias = frozenset[Words]
 

@@ -22,10 +22,10 @@ from strop.training.table import Table
 
 NOTHING_TO_LEARN: Mapping[str, Any] = {
     "accepted": False,
-    "reason": "refused: no preference pair came of the tasks (solved already, or stopped by the gate), so "
-    "that nothing was trained",
+    "reason": "refused: no preference pair came of the tasks (solved already, or stopped by the gate), and "
+    "nothing else to learn from, so that nothing was trained",
 }
-"""The row of ``decision.json`` where a round ends for want of pairs."""
+"""The row of ``decision.json`` where a round ends for want of pairs, and of samples that teach something."""
 SELECTION_STOPPED: Mapping[str, Any] = {
     "accepted": False,
     "reason": "refused: no task was selected that earlier rounds had not, so that nothing was trained",

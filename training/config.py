@@ -60,6 +60,14 @@ def _refine(text: str) -> str:
     return text
 
 
+def _loading(kind: str) -> str:
+    if "://" in kind:
+        raise ValueError(
+            f"a round loads the adapters it trains, and {kind} cannot be told to: auto, vllm or transformers"
+        )
+    return kind
+
+
 def _tracker(name: str) -> str:
     known_tracker(name)
     return name
@@ -68,8 +76,8 @@ def _tracker(name: str) -> str:
 class EngineTable(Table):
     """What generates."""
 
-    kind: str = "auto"
-    """``auto``, ``vllm``, ``transformers`` or a URL, as for ``--engine``."""
+    kind: Annotated[str, AfterValidator(_loading)] = "auto"
+    """``auto``, ``vllm`` or ``transformers``."""
     max_model_len: Annotated[int, Field(ge=256)] = 4096
     """Most ids of prompt and answer together."""
     args: dict[str, Any] = Field(default_factory=dict)

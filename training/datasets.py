@@ -18,6 +18,7 @@ from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message, Task
 from strop.training.layouts import read_layout
+from strop.training.layouts.own import own_task
 from strop.training.recipe import Refused
 
 
@@ -146,14 +147,15 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
 
 def tasks_and_ids(path: Path) -> tuple[list[tuple[int, Task | SftRow]], list[BadRow]]:
     """Each row's line and what it is. Files of tasks and ids are told by any one row that looks like it."""
-    rows, bad = read_jsonl(path) if path.suffix not in (".json", ".parquet") else ([], [])
+    lines = path.exists() and path.suffix not in (".json", ".parquet")
+    rows, bad = read_jsonl(path) if lines else ([], [])
     if not any("prompt_ids" in row or "calls" in row for _, row in rows):
         loaded = read_layout(path)
         return list(loaded.tasks), loaded.bad
     found: list[tuple[int, Task | SftRow]] = []
     for line, row in rows:
         try:
-            found.append((line, SftRow.from_json(row) if "prompt_ids" in row else Task.from_json(row)))
+            found.append((line, SftRow.from_json(row) if "prompt_ids" in row else own_task(row)))
         except DataError as error:
             bad.append(BadRow(line, str(error)))
     return found, bad

@@ -27,6 +27,7 @@ from strop.training.layouts import read_layout
 from strop.training.recipe import TrainSummary
 from strop.training.regrouping import regroup, usable
 from strop.training.sft import SftConfig, train_sft
+from strop.training.split import without_conversations_of
 from strop.training.warmup import train_warmup
 
 
@@ -40,13 +41,12 @@ class Lessons:
 
 
 def lessons(config: RoundConfig, table: WarmupTable, held_out: Sequence[Task], console: Console) -> Lessons:
-    """The warm-up's tasks, those that ask what a held-out one asks left out.
+    """The warm-up's tasks, those of a held-out one's conversation left out.
 
     Raises DataError where the file cannot be read or no task is left, UsageError where its tasks cannot be
     regrouped or repeat a benchmark.
     """
-    asked = {_asked(task) for task in held_out}
-    tasks = [task for task in _gold_tasks(config, table, console) if _asked(task) not in asked]
+    tasks = without_conversations_of(held_out, _gold_tasks(config, table, console))
     if not tasks:
         reason = "nothing to warm up on: held-out ones aside, there is no task with gold to learn"
         raise DataError(reason, path=table.file)
@@ -99,10 +99,6 @@ def _file_tasks(table: WarmupTable, console: Console) -> list[Task]:
         if not is_demonstration(task):
             console.print(f"{table.file}:{line}: skipped: {task.id} has no gold to learn", style="yellow")
     return [task for _, task in loaded.tasks if is_demonstration(task)]
-
-
-def _asked(task: Task) -> str:
-    return repr(task.messages)
 
 
 @dataclass(frozen=True, slots=True)

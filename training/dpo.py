@@ -9,7 +9,7 @@ added to a cut-off answer, and the prompt of a pair is computed once (`strop.tra
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,12 @@ from strop.tools.errors import UsageError
 from strop.training.datasets import PairRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.objectives import objective, with_setting
-from strop.training.recipe import Recipe, TrainSummary
+from strop.training.recipe import OPEN, Recipe, TrainSummary
 from strop.training.trackers import require_trackers
 
 if TYPE_CHECKING:
     from strop.training.journal import OnLog
     from strop.training.trainers import PairTrainer
-
-OPEN: Any = None
-"""Default of a setting that the objective decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +51,6 @@ class DpoConfig(Recipe):
     """Times every pair is seen; may be a fraction."""
     rank: int = OPEN
     """Of the adapter; ignored where training goes on from an existing one."""
-    alpha: int = OPEN
-    """The adapter's output is scaled by `alpha / rank`."""
 
     def __post_init__(self) -> None:
         chosen = objective(self.objective)
@@ -111,7 +106,7 @@ def train_dpo(
     require_trackers(track)
     config = config or DpoConfig()
     data = digest([pair.prompt_ids, pair.chosen_ids, pair.rejected_ids] for pair in pairs)
-    with TrainJob.opened(out, identity("dpo", asdict(config), data, model_path, base_adapter)) as job:
+    with TrainJob.opened(out, identity("dpo", config.decides(), data, model_path, base_adapter)) as job:
         if not job.finished:
             from strop.training import trainers
 

@@ -32,7 +32,7 @@ class Doing:
 TRAINING = Doing(
     "training",
     "whole checkpoints in {} are kept",
-    "Free memory, or lower micro_batch_size or max_length, or set gradient_checkpointing",
+    "Free memory, or set gradient_checkpointing; with a lower micro_batch_size or max_length it begins anew",
 )
 MEASURING = Doing("measuring losses", "losses in {} are kept", "Free memory, or leave out the longest rows")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,17 +53,19 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
 
     def on_pre_optimizer_step(self, _args: Any, state: Any, _control: Any, model: Any, **_: Any) -> None:
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        if not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
-            raise RunError(
-                f"a gradient is no longer a number in step {state.global_step + 1}: training stopped, and "
-                "the checkpoints before it are kept. Try a lower learning rate or a smaller max_grad_norm"
-            )
+        # DeepSpeed has taken its step already, and cleared them: there the loss tells, one step later.
+        if gradients and not torch.stack([gradient.isfinite().all() for gradient in gradients]).all():
+            raise _no_number("gradient", state.global_step + 1)
 
     def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         self._advance(1)
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-        if "loss" not in logs or self._log is None:
+        if "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise _no_number("loss", state.global_step)
+        if self._log is None:
             return
         row: dict[str, float] = {"step": state.global_step}
         row |= {ours: float(logs[theirs]) for theirs, ours in RENAMED.items() if theirs in logs}
@@ -75,3 +78,10 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
         self._ranks.wait()  # every process adds the state of its random numbers
         if self._ranks.first:
             mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+def _no_number(what: str, step: int) -> RunError:
+    return RunError(
+        f"a {what} is no longer a number in step {step}: training stopped, and "
+        "the checkpoints before it are kept. Try a lower learning rate or a smaller max_grad_norm"
+    )

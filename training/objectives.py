@@ -26,7 +26,7 @@ from typing import Any
 
 from strop.tools.errors import UsageError
 
-COMMON: Mapping[str, Any] = {"learning_rate": 2e-5, "epochs": 1.0, "rank": 16, "alpha": 32}
+COMMON: Mapping[str, Any] = {"learning_rate": 2e-5, "epochs": 1.0, "rank": 16}
 """Settings of training itself that an objective may set otherwise."""
 
 
@@ -64,7 +64,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         "simpo",
         {"beta": 2.5, "gamma": 0.5},
         reference=False,
-        training={"learning_rate": 1e-6, "epochs": 2.0, "rank": 8, "alpha": 16},
+        training={"learning_rate": 1e-6, "epochs": 2.0, "rank": 8},
     ),
 }
 """By the names that users choose them by."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,12 @@ from strop.tools.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
 """What `Recipe.dtype` may be."""
+
+
+OPEN: Any = None
+"""Default of a setting that others decide."""
+_HOW = ("save_steps", "gradient_checkpointing")
+"""Settings that an interrupted training may go on with another value of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +51,16 @@ class Recipe:
     """Optimiser steps between checkpoints: the most a SIGKILL costs."""
     rank: int = 16
     """Of the adapter; ignored where training goes on from an existing one."""
-    alpha: int = 32
-    """The adapter's output is scaled by `alpha / rank`."""
+    alpha: int = OPEN
+    """The adapter's output is scaled by `alpha / rank`; twice the rank where it is not given."""
     shared_prefix: bool = True
     """Compute prefixes that sequences of a micro-batch share once (`strop.training.shared_prefix`)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: a third slower, for much less memory."""
 
     def __post_init__(self) -> None:
+        if self.alpha is OPEN:
+            object.__setattr__(self, "alpha", 2 * self.rank)
         positive = (
             "learning_rate",
             "epochs",
@@ -75,6 +83,10 @@ class Recipe:
             raise UsageError(
                 f"micro_batch_size {self.micro_batch_size} must divide batch_size {self.batch_size}"
             )
+
+    def decides(self) -> dict[str, Any]:
+        """The settings that the outcome depends on: all but those that only say how it is come by."""
+        return {name: value for name, value in asdict(self).items() if name not in _HOW}
 
     def micro_batches(self, world: int) -> int:
         """Micro-batches an optimiser step for each of `world` processes.

@@ -62,7 +62,8 @@ class Accepted:
     adapter: Path | None
     """None is the model as it came."""
     key: str
-    """Content address of how it came about."""
+    """Content address of how its weights came about, the engine included only where they were trained on what
+    it wrote."""
 
 
 class Rounds:
@@ -88,7 +89,7 @@ class Rounds:
         train_on, held_out = self.tasks()
         weights = weights_of(ModelStore().resolve(config.model).path, config.adapter)
         self.screen([*train_on, *held_out])
-        policy = Accepted(config.adapter, stage_key("model", [weights, config.engine.generates_with()]))
+        policy = Accepted(config.adapter, stage_key("model", weights))
         learned = self._lessons(policy, held_out)
         try:
             await self._serve(policy)
@@ -105,7 +106,8 @@ class Rounds:
 
     def _warm_up_key(self, table: WarmupTable, policy: Accepted, held_out: list[Task]) -> str:
         settings = [
-            table.model_dump(mode="json", exclude={"file"}),
+            table.model_dump(mode="json", exclude={"file", "train"}),
+            table.train.decides(),
             self._config.seed,
             file_digest(table.file) if table.file else None,
             digest(held_out),
@@ -157,16 +159,25 @@ class Rounds:
         folder = self._folder(number)
         await self._evaluate(number, "before", policy, suite, held_out)
         pairs, key = await self._collect(number, policy, train_on)
-        ended = SELECTION_STOPPED if self.stopped_growing(number) else NOTHING_TO_LEARN
-        if ended is SELECTION_STOPPED or not pairs.stat().st_size:
+        if self.stopped_growing(number):
             self._run.forget(f"{number}.corpus", folder / "corpus")
-            self._run.forget(f"{number}.train", folder / "train")
-            self._withdraw(number)
-            self._decided(number, ended)
+            self._end(number, SELECTION_STOPPED)
             return None
-        taught = await self._learn(number, Accepted(policy.adapter, key), pairs.parent, train_on)
-        trained = await self._train(number, taught, pairs, train_on)
+        trained = await self._learn(number, Accepted(policy.adapter, key), pairs.parent, train_on)
+        if pairs.stat().st_size:
+            trained = await self._train(number, trained, pairs, train_on)
+        elif trained.adapter == policy.adapter:
+            self._end(number, NOTHING_TO_LEARN)
+            return None
+        else:
+            self._run.forget(f"{number}.train", folder / "train")
         return trained if await self._judged(number, trained, suite, held_out) else None
+
+    def _end(self, number: int, decision: Mapping[str, Any]) -> None:
+        """Round `number` trains nothing, and the run ends with it."""
+        self._run.forget(f"{number}.train", self._folder(number) / "train")
+        self._withdraw(number)
+        self._decided(number, decision)
 
     def _decided(self, number: int, decision: Mapping[str, Any]) -> None:
         write_json(self._folder(number) / "decision.json", decision)
@@ -180,9 +191,10 @@ class Rounds:
 
     async def _serve(self, policy: Accepted) -> None:
         """Put the server in front of the engine and get a tool call through it, as a client would."""
-        if not self._todo("serve", policy.key, "serve: one tool call over HTTP", self._first):
+        key = stage_key("serve", self._config.engine.generates_with(), policy.key)
+        if not self._todo("serve", key, "serve: one tool call over HTTP", self._first):
             return
-        with self._run.stage("serve", policy.key):
+        with self._run.stage("serve", key):
             loaded = await self._bench.policy(policy.adapter)
             write_json(self._run.path / "serve.json", await greet(loaded))
 
@@ -226,7 +238,8 @@ class Rounds:
         stage = f"{number}.{when}"
         folders = self._folder(number) / when, self._folder(number) / f"held_out_{when}"
         table = self._config.bench.model_dump(mode="json", exclude={"concurrency"})
-        key = stage_key(stage, [table, suite.version, digest(held_out)], policy.key)
+        engine = self._config.engine.generates_with()
+        key = stage_key(stage, [table, engine, suite.version, digest(held_out)], policy.key)
         known = self._measured.setdefault(policy.key, folders[0])
         undecided = number if when == "before" else None
         if not self._todo(stage, key, f"round {number}: benchmark {when} training", undecided):
@@ -255,7 +268,7 @@ class Rounds:
         """Deficiencies, trees and pairs; returns the pairs' file and the stage's key."""
         folder = self._folder(number) / "collect"
         settings = collects_with(self._config)
-        stage, asked = f"{number}.collect", digest(tasks)
+        stage, asked = f"{number}.collect", [digest(tasks), self._config.engine.generates_with()]
         key = stage_key(stage, [asdict(replace(settings, concurrency=1)), asked], policy.key)
         sampled = stage_key(stage, [settings.sampled_with(), asked], policy.key)
         if self._todo(stage, key, f"round {number}: deficiencies, search, preference pairs", number):
@@ -291,10 +304,9 @@ class Rounds:
         if table is None:
             return policy
         out = self._folder(number) / "corpus"
-        stage, key = (
-            f"{number}.corpus",
-            stage_key(f"{number}.corpus", table.model_dump(mode="json"), policy.key),
-        )
+        stage = f"{number}.corpus"
+        asked = [table.model_dump(mode="json", exclude={"train"}), table.train.decides()]
+        key = stage_key(stage, asked, policy.key)
         if self._todo(stage, key, f"round {number}: train on right answers and checks of drafts", number):
             with self._run.stage(stage, key, out):
                 await self._bench.close()
@@ -316,7 +328,7 @@ class Rounds:
         """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
         folder = self._folder(number) / "train"
         replayed = self.replayed(number)
-        asked: Any = asdict(self._config.train)
+        asked: Any = self._config.train.decides()
         if replayed is not None:
             asked = [asked, self._config.replay.share, [kept.text for kept in replayed.pairs]]
         key = stage_key(f"{number}.train", asked, policy.key)

@@ -222,7 +222,10 @@ def _round(folder: Path, reader: _Reader) -> RoundView:
             reader.one(folder / name / "summary.json"), reader.many(folder / name / "answers.jsonl")
         )
 
-    train = folder / "train"
+    # A round without pairs is trained on its samples alone.
+    train = folder / (
+        "corpus" if (folder / "corpus").exists() and not (folder / "train").exists() else "train"
+    )
     # The log moves with the adapter once training is complete.
     logs = [train / "adapter" / "train_log.jsonl", train / "adapter.part" / "train_log.jsonl"]
     log = next((path for path in logs if path.exists()), train / "train_log.jsonl")

@@ -77,7 +77,7 @@ def train_sft(
     require_trackers(track)
     config = config or SftConfig()
     data = digest([row.prompt_ids, row.answer_ids] for row in rows)
-    what = identity("sft", asdict(config), data, model_path, base_adapter)
+    what = identity("sft", config.decides(), data, model_path, base_adapter)
     if teaches is not None:
         what["teaches"] = asdict(teaches)
     with TrainJob.opened(out, what) as job:

@@ -50,13 +50,15 @@ def check(
     shown: Annotated[int, typer.Option("--show", min=0, help="How many to print.")] = 20,
 ) -> None:
     """Does TRAIN repeat what benchmarks ask? Exit code 1 where it does."""
-    from strop.agent.cli.parsing import corpora_of, read_tasks_aloud
+    from strop.agent.cli.parsing import corpora_of, elsewhere, read_tasks_aloud
     from strop.tools.errors import UsageError
     from strop.tools.files import write_jsonl
     from strop.tools.screening import Yardsticks
     from strop.training.copies import yardsticks_here
 
     yardsticks = Yardsticks.of(corpora_of(against), {}) if against else yardsticks_here()
+    if out is not None:
+        elsewhere(out, train)
     if not yardsticks.compared:
         raise UsageError(f"nothing to compare with: name one by --against ({_reasons(yardsticks.absent)})")
     screening = yardsticks.screen(read_tasks_aloud(train))
@@ -81,6 +83,7 @@ def convert(
     ] = "strop",
 ) -> None:
     """Write tasks out of training data in other people's layouts; a row that is none is named and skipped."""
+    from strop.agent.cli.parsing import elsewhere
     from strop.tools.errors import DataError, UsageError
     from strop.tools.files import write_json, write_jsonl
     from strop.training.layouts import WRITERS, read_layout
@@ -89,6 +92,7 @@ def convert(
         raise UsageError(f"--to wants {', '.join(WRITERS)}, got {to!r}")
     if out.suffix not in (".jsonl", ".json"):
         raise UsageError(f"--out wants a .jsonl or .json file, got {out}")
+    elsewhere(out, source)
     loaded = read_layout(source, layout, watch=_watched)
     for bad in loaded.bad:
         typer.echo(f"{source}:{bad.line}: skipped: {bad.reason}", err=True)
@@ -117,12 +121,13 @@ def regroup(
 
     Prompts share their beginning, which training computes once, and what decides is what is asked.
     """
-    from strop.agent.cli.parsing import read_tasks_aloud
+    from strop.agent.cli.parsing import elsewhere, read_tasks_aloud
     from strop.tools.files import write_jsonl
     from strop.tools.task import tasks_to_rows
     from strop.training.regrouping import regroup as regrouped
     from strop.training.regrouping import usable
 
+    elsewhere(out, source)
     given = read_tasks_aloud(source)
     fitting = [task for task in given if usable(task)]
     tasks = regrouped(fitting, count, seed)

@@ -67,6 +67,14 @@ def read_tasks_aloud(path: Path) -> list[Task]:
     return [task for _, task in loaded.tasks]
 
 
+def elsewhere(out: Path, source: Path | str) -> Path:
+    """`out`, where it is not the very file that is read. Raises UsageError: rows that are skipped would be
+    lost."""
+    if out.resolve() == Path(source).resolve():
+        raise UsageError(f"--out {out} is the file that is read: give another")
+    return out
+
+
 def corpora_of(flags: Iterable[str]) -> list[Corpus]:
     """``SUITE`` or ``SUITE=DIR`` flags as all that these benchmarks ask. Raises what `read_corpus` does, and
     UsageError for a benchmark named twice."""

@@ -106,8 +106,8 @@ def sft(
     _say_compared(screening)
     rows, bad = read_sft(data, ChatTemplate.load(resolved.path, call_format=profile.call_format))
     _warn(data, bad)
-    recipe = _recipe(
-        rank,
+    recipe = _given(
+        rank=rank,
         learning_rate=learning_rate,
         epochs=epochs,
         batch_size=batch_size,
@@ -177,8 +177,8 @@ def warmup(
     _say_compared(screening)
     resolved, profile = known(Student(model, adapter))
     template = ChatTemplate.load(resolved.path, call_format=profile.call_format)
-    recipe = _recipe(
-        rank,
+    recipe = _given(
+        rank=rank,
         learning_rate=learning_rate,
         epochs=epochs,
         batch_size=batch_size,
@@ -253,8 +253,8 @@ def samples(
     tasks = read_tasks_aloud(data)
     screening = refuse_copies(tasks, allowed=allow_copies, lifted_by="--allow-copies")
     _say_compared(screening)
-    recipe = _recipe(
-        rank,
+    recipe = _given(
+        rank=rank,
         learning_rate=learning_rate,
         epochs=epochs,
         batch_size=batch_size,
@@ -330,8 +330,8 @@ def dpo(
     config = DpoConfig(
         objective=objective,
         **_given(beta=beta, gamma=gamma, sft_weight=sft_weight),
-        **_recipe(
-            rank,
+        **_given(
+            rank=rank,
             learning_rate=learning_rate,
             epochs=epochs,
             batch_size=batch_size,
@@ -360,11 +360,6 @@ def dpo(
         screening=screening,
     )
     _report(summary)
-
-
-def _recipe(rank: int | None, **settings: Any) -> dict[str, Any]:
-    """What both trainings take."""
-    return _given(**settings, rank=rank, alpha=None if rank is None else 2 * rank)
 
 
 def _given(**settings: Any) -> dict[str, Any]:

@@ -66,6 +66,23 @@ def test_exact_copies_are_found_whatever_their_case_and_punctuation() -> None:
     assert {(hit.what, hit.copy, hit.similarity) for hit in found} == {("question", Copy.EXACT, 1.0)}
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "请帮我查一下明天下午从上海到北京的火车票",
+        "明日の午後に東京から大阪へ行く電車を調べてください",
+        "내일 서울에서 부산으로 가는 기차표를 찾아 줘",
+    ],
+)
+def test_questions_written_without_spaces_are_found(asked: str) -> None:
+    benchmark = [task("b", asked), task("c", "帮我点两份牛肉面和一杯热豆浆送到公司")]
+    (exact,) = hits(benchmark, [task("a", f"「{asked}。」")])
+    assert (exact.case, exact.copy) == ("b", Copy.EXACT)
+    (near,) = hits(benchmark, [task("a", f"{asked}谢谢")])
+    assert (near.case, near.copy) == ("b", Copy.NEAR)
+    assert not hits(benchmark, [task("a", "附近有没有评价好的川菜馆可以预订")])
+
+
 def test_near_copies_are_found() -> None:
     rng = random.Random(0)
     copies = [task(f"t{n}", reworded(question(one), 1, rng)) for n, one in enumerate(BENCHMARK)]

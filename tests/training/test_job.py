@@ -8,8 +8,10 @@ import pytest
 
 from strop.tools.errors import UsageError
 from strop.tools.files import write_jsonl
+from strop.training.dpo import DpoConfig
 from strop.training.job import TrainJob, mark_whole
 from strop.training.recipe import Recipe, Refused, TrainSummary
+from strop.training.sft import SftConfig
 
 SUMMARY = TrainSummary(
     adapter=Path("elsewhere"),
@@ -80,6 +82,22 @@ def test_a_finished_job_is_known_again_and_protected(tmp_path: Path) -> None:
     assert again.summary().adapter == tmp_path / "out"
     with pytest.raises(UsageError, match="holds something else already"):
         TrainJob(tmp_path / "out", {"seed": 2})
+
+
+def test_the_adapters_scale_follows_its_rank_unless_it_is_given() -> None:
+    assert (Recipe().alpha, Recipe(rank=8).alpha, Recipe(rank=8, alpha=8).alpha) == (32, 16, 8)
+    assert DpoConfig(rank=4).alpha == SftConfig(rank=4).alpha == 8
+    assert (DpoConfig(objective="itool").rank, DpoConfig(objective="itool").alpha) == (8, 16)
+
+
+def test_what_changes_no_result_does_not_begin_a_training_anew(tmp_path: Path) -> None:
+    def work(config: SftConfig) -> TrainJob:
+        return TrainJob(tmp_path / "out", {"config": config.decides()})
+
+    checkpoint(work(SftConfig(batch_size=4, micro_batch_size=4)), 5)
+    thrifty = SftConfig(batch_size=4, micro_batch_size=4, gradient_checkpointing=True, save_steps=1)
+    assert work(thrifty).newest_checkpoint() is not None
+    assert work(SftConfig(batch_size=4, micro_batch_size=2)).discarded
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,20 @@ def answers(text: str) -> dict[str, Any]:
     return {"answers": f'[{{"name": "find_flat", "arguments": {text}}}]'}
 
 
+def test_what_was_not_said_may_be_written_down_as_null() -> None:
+    dumped = {"function_call": None, "refusal": None, "tool_calls": None, "audio": None, "weight": None}
+    said = [{**dumped, "content": None, **message} for message in OPENAI["messages"]]
+    row = {**OPENAI, "messages": said, "functions": None}
+    assert [gold(task) for task in read(row, "openai")] == [gold(task) for task in read(OPENAI, "openai")]
+    context = read(row, "openai")[1].messages
+    assert [set(message) for message in context[:2]] == [{"role", "content"}] * 2
+    assert set(context[2]) == {"role", "content", "tool_calls"}
+
+
 CUT = {"tool_calls": [{"type": "function", "function": {"name": "find_flat", "arguments": "where=Bern"}}]}
 BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("strop", {"calls": [{"name": "rent", "arguments": {}}]}, "'rent', which is not offered"),
+    ("strop", {"calls": [{"name": "find_flat", "arguments": '{"a": 1, "a": 2}'}]}, "given twice"),
     ("toolace", said("assistant", "[Unknown(a=1)]", "user"), "not offered"),
     ("toolace", said("assistant", "[Get Weather.now(a=b)]", "user"), "cannot be read"),
     ("toolace", said("assistant", "Sure: [Get Weather.now(city='x')]", "user"), "prose before them"),

@@ -14,28 +14,42 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from strop.agent.cli.pairs import app
+from strop.agent.loading import Loaded
+from strop.agent.profile import Profile
 from strop.refine.collect import CollectConfig
 from strop.refine.executor import Executor, Here
+from strop.refine.gate import GateConfig
 from strop.refine.ray_workers import RayPlan
 from strop.refine.search import SearchConfig
+from strop.tools.case import judged_suite
 from strop.tools.errors import DataError, RunError, StropError
 from strop.tools.files import read_json, read_jsonl, write_json, write_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task, tasks_to_rows
-from strop.training.config import BenchTable, CheckTable, RoundConfig, TasksTable, WarmupTable
+from strop.training.config import (
+    BenchTable,
+    CheckTable,
+    CorpusTable,
+    EngineTable,
+    RoundConfig,
+    TasksTable,
+    WarmupTable,
+)
+from strop.training.corpus import CorpusConfig
 from strop.training.demonstrations import lessons
 from strop.training.preferences import refuse_unsound
 from strop.training.regrouping import usable
 from strop.training.round import Accepted, Rounds
 from strop.training.run import RunDirectory
 from strop.training.run_view import read_run
-from strop.training.split import split
+from strop.training.sft import SftConfig
+from strop.training.split import split, without_conversations_of
 from strop.training.synth import synthesise
 from strop.training.workbench import Workbench
 from tests.refine.worlds import TASKS, WORLD, policy
 from tests.training.fake_run import build_run
-from tests.training.tiny import tiny_checkpoint
+from tests.training.tiny import talking_checkpoint, tiny_checkpoint
 
 
 @given(held_out=st.integers(1, 19), seed=st.integers(0, 99))
@@ -44,6 +58,29 @@ def test_a_split_loses_and_repeats_nothing(held_out: int, seed: int) -> None:
     train_on, kept = split(tasks, held_out, seed)
     assert len(kept) == held_out
     assert sorted(task.id for task in (*train_on, *kept)) == sorted(task.id for task in tasks)
+
+
+def test_a_conversation_is_on_one_side_of_the_split() -> None:
+    talks = [
+        (
+            f"{talk}#{turn}",
+            [{"role": "user", "content": f"{talk}"}, *({"role": "user", "content": n} for n in "ab"[:turn])],
+        )
+        for talk in range(12)
+        for turn in (2, 0, 1)
+    ]
+    tasks = [replace(TASKS[0], id=name, messages=tuple(said)) for name, said in talks]
+    for held_out in (8, 9):
+        train_on, kept = split(tasks, held_out, 3)
+        assert [len(train_on), len(kept)] == [30, 6] if held_out == 8 else [27, 9]
+        sides = [{task.id.split("#")[0] for task in side} for side in (train_on, kept)]
+        assert sides[0].isdisjoint(sides[1])
+        # Whoever asks for less of a conversation, or for more, gives it away.
+        assert without_conversations_of(kept[:1], tasks) == [
+            task for task in tasks if task.id.split("#")[0] != kept[0].id.split("#")[0]
+        ]
+    with pytest.raises(RunError, match="no conversation has as few as 2 tasks"):
+        split(tasks, 2, 3)
 
 
 def test_a_split_that_leaves_nothing_is_refused() -> None:
@@ -102,6 +139,10 @@ class Scripted(Workbench):
         del adapter, plan
         yield Here(policy(WORLD), concurrency)
 
+    async def policy(self, adapter: Path | None) -> Loaded:
+        del adapter
+        return Loaded(policy(WORLD), Profile(), self.source.adapter or Path())
+
 
 def scripted(config: RoundConfig, run: RunDirectory) -> Rounds:
     rounds = Rounds(config, run, Console(quiet=True))
@@ -124,6 +165,52 @@ async def test_a_round_collects_no_pair_that_is_too_long_to_train_on(tmp_path: P
     assert keys[0] == keys[1] != keys[2]
     events = [row for _, row in read_jsonl(tmp_path / "events.jsonl")[0]]
     assert sum(row["event"] == "stage_start" for row in events) == 2
+
+
+@pytest.mark.usefixtures("one_thread")
+async def test_a_round_without_pairs_learns_what_its_samples_teach(tmp_path: Path) -> None:
+    train = SftConfig(batch_size=2, rank=2, dtype="float32")
+    taught = CorpusTable(rows=CorpusConfig(drafts=0), train=train, stop_token=False)
+    config = RoundConfig(
+        model=str(talking_checkpoint(tmp_path / "tiny")),
+        tasks=TasksTable(synthesise=50),
+        # No two answers differ by so much, so that the gate lets no pair through.
+        collect=CollectConfig(samples=4, search=SearchConfig(simulations=0), gate=GateConfig(max_length=2)),
+    )
+    bench, tasks = judged_suite("bench", TASKS), list(TASKS)
+    for corpus in (None, taught):
+        with RunDirectory(tmp_path / "run", resume=corpus is not None) as run:
+            rounds = scripted(config.model_copy(update={"corpus": corpus}), run)
+            rounds.screen(tasks)
+            assert await rounds._round(1, Accepted(None, "-"), bench, tasks, tasks) is None
+        folder = tmp_path / "run/rounds/1"
+        assert not (folder / "collect/pairs.jsonl").stat().st_size
+        reason = read_json(folder / "decision.json")["reason"]
+        assert ("no preference pair came" in reason) is (corpus is None)
+        assert (folder / "after").exists() is (corpus is not None)
+    assert "0 of 4 tasks turned right" in reason
+    view = read_run(tmp_path / "run").rounds[0]
+    assert view.trained["examples"] == 3
+    assert len(view.log) == view.trained["steps"]
+
+
+def test_an_engines_settings_do_not_decide_what_is_learned_from_gold(tmp_path: Path) -> None:
+    table = WarmupTable(families=2)
+    config = RoundConfig(tasks=TasksTable(synthesise=50), warmup=table)
+    longer = config.model_copy(update={"engine": EngineTable(max_model_len=8192)})
+    often = replace(table.train, save_steps=1, gradient_checkpointing=True)
+    other = replace(table.train, micro_batch_size=2, batch_size=4)
+    with RunDirectory(tmp_path, resume=False) as run:
+        key, same, same_again, changed = (
+            Rounds(one, run, Console(quiet=True))._warm_up_key(learned, Accepted(None, "-"), list(TASKS))
+            for one, learned in (
+                (config, table),
+                (longer, table),
+                (config, table.model_copy(update={"train": often})),
+                (config, table.model_copy(update={"train": other})),
+            )
+        )
+    assert key == same == same_again != changed
 
 
 @pytest.mark.parametrize("redone", ["collect", "train"])

@@ -29,19 +29,20 @@ class OpenAi:
         return self.fits(row)
 
     def read(self, row: Row, origin: Origin) -> list[Task]:
-        if "functions" in row or not isinstance(row.get("messages"), list):
+        if row.get("functions") is not None or not isinstance(row.get("messages"), list):
             raise DataError("'messages' and 'tools' are read, 'functions' is not")
-        messages, answers, turn = [], [], 0
+        messages: list[dict[str, Any]] = []
+        answers, turn = [], 0
         for at, message in enumerate(row["messages"]):
             if not isinstance(message, Mapping):
                 raise DataError(f"message {at} is not an object")
-            if "function_call" in message:
+            if message.get("function_call") is not None:
                 raise DataError(f"message {at}: 'tool_calls' is read, 'function_call' is not")
             if message.get("role") == "assistant":
                 turn += 1
                 if message.get("weight") != 0:
                     answers.append(Answer(at, turn, Gold(_calls(message, at), _text(message))))
-            messages.append({key: value for key, value in message.items() if key != "weight"})
+            messages.append(_said(message))
         return tasks_of(row, origin, messages, answers, parse_list(row.get("tools"), "'tools'"))
 
     def write(self, task: Task) -> dict[str, Any]:
@@ -78,6 +79,15 @@ def _text(message: Message) -> str | None:
         texts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
         content = "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) and content else None
+
+
+def _said(message: Message) -> dict[str, Any]:
+    """What is said; clients and Parquet write down what is not, too, as null."""
+    return {
+        key: value
+        for key, value in message.items()
+        if key != "weight" and (value is not None or key == "content")
+    }
 
 
 def _context(message: Message) -> dict[str, Any]:

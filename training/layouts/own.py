@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from strop.tools.errors import DataError
 from strop.tools.task import Task
 from strop.training.layouts.base import Origin, Row
+from strop.training.layouts.conversation import read_call
 
 
 class Own:
@@ -20,7 +22,20 @@ class Own:
         return {"messages", "calls"} <= row.keys()
 
     def read(self, row: Row, origin: Origin) -> list[Task]:  # noqa: ARG002 - a task has its own id and source
-        return [Task.from_json(row)]
+        return [own_task(row)]
 
     def write(self, task: Task) -> dict[str, Any]:
         return task.to_json()
+
+
+def own_task(row: Row) -> Task:
+    """A task to learn from. Raises DataError where it is none, or its gold calls what is not offered."""
+    calls = row.get("calls")
+    if isinstance(calls, list):
+        row = {**row, "calls": [read_call(call, "'calls'").to_json() for call in calls]}
+    task = Task.from_json(row)
+    offered = {tool.name for tool in task.tools}
+    unknown = [call.name for call in (task.gold.calls if task.gold else ()) if call.name not in offered]
+    if unknown:
+        raise DataError(f"it calls {unknown[0]!r}, which is not offered")
+    return task

@@ -10,13 +10,15 @@ from typing import Any
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Step, Trajectory, play
-from strop.agent.rows import TOO_LONG
+from strop.agent.rows import REFUSED, TOO_LONG
 from strop.agent.user import User
 from strop.tools.episode import Episode, Sequel, is_episode, is_sequel
 from strop.tools.errors import StepLimitError, TooLongError, UsageError
 from strop.tools.formats.thoughts import without_thoughts
 from strop.tools.suite import AnyCase, Case, is_text_case
 from strop.tools.verdict import ErrorKind, Verdict
+
+_NO_ANSWER = Answer(Draft((), (), "", (), None), Usage())
 
 
 async def answered(
@@ -45,11 +47,19 @@ async def answered(
     return {"seconds": _since(began)} | kept
 
 
+def refused(case: AnyCase, sample: int, reason: str) -> dict[str, Any]:
+    """The row of a case that cannot be asked: wrong, whatever is right."""
+    shown = Trajectory((), ()) if is_episode(case) or is_sequel(case) else None
+    told = _answer(_NO_ANSWER) if shown is None else _trajectory(shown)
+    kept = {"category": case.task.category, "id": case.task.id, "sample": sample, **told}
+    return {"seconds": 0.0} | kept | {"correct": False, "error": REFUSED, "detail": reason}
+
+
 async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str, Any]:
     try:
         answer = await answerer.answer(case.task, sampling)
     except TooLongError as error:
-        return _answer(Answer(Draft((), (), "", (), None), Usage())) | _too_long(str(error))
+        return _answer(_NO_ANSWER) | _too_long(str(error))
     if is_text_case(case):
         text = without_thoughts(answer.final.text, opened=answer.final.reasoning is not None)
         return _answer(answer) | {"text": text} | case.score_text(text).to_json()

@@ -11,7 +11,9 @@ A directory holds one benchmark of one model under one set of settings:
 
 A run that was stopped, however, goes on where it was when started again: rows already there are kept and
 not asked again. Later runs may add categories, raise the limit or take more samples; the summary speaks of
-all rows.
+all rows. A task that cannot be asked, because the endpoint refuses it or the model's template does, is wrong
+and the run goes on, unless `MOST_REFUSED` in a row are: then something is wrong with the run, and they are
+asked again by the next.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from strop.agent.answer import Answerer
-from strop.agent.attempt import answered
+from strop.agent.attempt import answered, refused
 from strop.agent.board import Board
 from strop.agent.claim import claim
 from strop.agent.conversations import CONVERSATIONS, Conversations, conversations_of, ends, read_conversations
@@ -38,10 +40,15 @@ from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.agent.user import User
 from strop.tools.bfcl.results import write_results
 from strop.tools.episode import is_sequel
-from strop.tools.errors import UsageError
+from strop.tools.errors import RefusedError, StropError, UsageError
 from strop.tools.files import JsonlWriter, write_jsonl
 from strop.tools.suite import AnyCase, Suite
 
+MOST_REFUSED = 8
+"""Tasks in a row."""
+
+Recall: TypeAlias = Callable[[Sequence[str]], Suite]
+"""Loads categories of the suite, whole."""
 _Wanted: TypeAlias = tuple[AnyCase, int]
 """A case and the number of a sample."""
 
@@ -59,6 +66,7 @@ async def run_bench(
     concurrency: int = 32,
     progress: bool = True,
     user: User | None = None,
+    recall: Recall | None = None,
 ) -> Summary:
     """Ask every case not yet answered in `out`, `concurrency` at a time, and write what the module says.
 
@@ -69,7 +77,9 @@ async def run_bench(
 
     Raises UsageError where `out` holds answers under other settings or several samples would be one and the
     same, DataError where its answers cannot be read, RunError where it cannot be written, and whatever the
-    answerer raises: then the answers that came before stay, and the next run goes on from them.
+    answerer raises, but RefusedError and UsageError only as the module says: then the answers that came
+    before stay, and the next run goes on from them. `recall` loads what a page shows of the answers that
+    earlier runs got in other categories, and how many tasks those have.
     """
     sampling = sampling or Sampling()
     if samples < 1 or (samples > 1 and sampling.temperature == 0):
@@ -89,6 +99,7 @@ async def run_bench(
         asking = _Asking(answerer, drawn, user, concurrency, progress)
         ledger, talked = await asking.all(wanted, out)
         ordered = ledger.in_order_of([(case.task.id, sample) for case, sample in wanted])
+        suite = _with_earlier(suite, ordered, recall)
         overalls = suite.overalls(scores_of(ordered), suite.sizes)
         usage = usage_of([*ordered, *talked])
         summary = Summary(suite.name, model, refine, by_category(ordered), usage, ledger.seconds, overalls)
@@ -120,15 +131,32 @@ class _Asking:
 
                 async def ask(case: AnyCase, sample: int) -> None:
                     sampling = self.sampling(sample)
-                    row = await answered(case, self.answerer, sampling, sample, earlier.begin, self.user)
-                    ledger.add(row)
+                    try:
+                        row = await answered(case, self.answerer, sampling, sample, earlier.begin, self.user)
+                    except (RefusedError, UsageError) as error:
+                        row = refused(case, sample, str(error))
+                        ledger.hold(row, error)
+                    else:
+                        ledger.add(row)
                     board.count(row)
 
                 # A conversation has those before it played first: a job a chain. What waits for one is last.
                 jobs: list[Callable[[], Awaitable[Any]]] = [partial(earlier.row, *one) for one in ends(talks)]
                 jobs += [partial(ask, *one) for one in sorted(todo, key=lambda one: is_sequel(one[0]))]
                 await in_flight(jobs, lambda job: job(), self.concurrency)
+                ledger.settle()
         return ledger, earlier.rows
+
+
+def _with_earlier(suite: Suite, rows: Iterable[Row], recall: Recall | None) -> Suite:
+    """`suite` with the cases of rows that it does not ask, and the sizes of their categories."""
+    known = {case.task.id for case in suite.cases}
+    others = dict.fromkeys(row["category"] for row in rows if row["id"] not in known)
+    if not others or recall is None:
+        return suite
+    earlier = recall(tuple(others))
+    cases = (*suite.cases, *(case for case in earlier.cases if case.task.id not in known))
+    return replace(suite, cases=cases, sizes={**earlier.sizes, **suite.sizes})
 
 
 class _Ledger:
@@ -139,9 +167,31 @@ class _Ledger:
         self._writer = writer
         self._before = max((row["elapsed"] for row in self.rows.values()), default=0.0)
         self._began = time.monotonic()
+        self._held: list[dict[str, Any]] = []
+        self._why: StropError | None = None
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep one more row, on disk before this returns."""
+        """Keep one more row, and those held back, on disk before this returns."""
+        for one in (*self._held, row):
+            self._write(one)
+        self._held = []
+
+    def hold(self, row: dict[str, Any], why: StropError) -> None:
+        """A task that could not be asked counts once another could. Raises `why` where too many could not."""
+        self._held.append(row)
+        self._why = why
+        if len(self._held) >= MOST_REFUSED:
+            raise why
+
+    def settle(self) -> None:
+        """Keep what is held back. Raises why it is where nothing else is there."""
+        if self._why is not None and self._held and not self.rows:
+            raise self._why
+        for one in self._held:
+            self._write(one)
+        self._held = []
+
+    def _write(self, row: dict[str, Any]) -> None:
         elapsed = self._before + time.monotonic() - self._began
         row = row | {"elapsed": round(elapsed, 3)}
         self._writer.write(row)

@@ -9,8 +9,11 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,14 +23,20 @@ from strop.agent.answer import Answer, StopReason
 from strop.agent.chat import plain_messages, with_tools_in_system
 from strop.agent.engines.base import Sampling
 from strop.agent.wire import SafeNames, WireReply, answer_of, is_safe, messages_with_names, read_reply
-from strop.tools.errors import DataError, EndpointError, TooLongError, UsageError
+from strop.tools.errors import DataError, EndpointError, RefusedError, TooLongError, UsageError
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same request may well succeed."""
+BUSY = frozenset({429, 503, 529})
+"""Of these, what says that there is too much to do: that passes with time, however often it is tried."""
+PATIENCE = 600.0
+"""Seconds to wait in all for an endpoint that is busy."""
 LONGEST_WAIT = 60.0
-"""Seconds; an endpoint that wants more (``Retry-After``) is not waited for."""
+"""Seconds between two tries, unless the endpoint asks for more (``Retry-After``)."""
+HOPELESS = frozenset({401, 403, 404, 405, 407})
+"""Refusals of whatever is asked."""
 EXCERPT = 200
 """Characters of an unwelcome answer that an error repeats."""
 
@@ -39,8 +48,10 @@ class RemoteChat:
     read from it and the answer's repairs say so. Tool names go out as they are, dots included, until the
     endpoint refuses one (OpenAI's own does); from then on they are sent in the safe alphabet and mapped back.
 
-    Failing connections and statuses in `RETRIED` are tried `attempts` times, with growing, jittered pauses or
-    as ``Retry-After`` says. Use as an asynchronous context manager, or `close` it.
+    Failing connections and statuses in `RETRIED` are tried `attempts` times, those in `BUSY` for `patience`
+    seconds, with growing, jittered pauses or as ``Retry-After`` says. Where it refuses ``max_tokens`` or a
+    ``temperature``, as OpenAI's reasoning models do, ``max_completion_tokens`` goes out instead, and none.
+    Use as an asynchronous context manager, or `close` it.
     """
 
     def __init__(
@@ -52,10 +63,12 @@ class RemoteChat:
         refine: str = "off",
         attempts: int = 5,
         backoff: float = 0.5,
+        patience: float = PATIENCE,
         timeout: float = 600.0,
         safe_names: bool = False,
         call_format: str = "fenced_json",
         prompt_mode: bool = False,
+        say: Callable[[str], object] = lambda _: None,
     ):
         """`url` ends before ``/chat/completions``; a bare host gets ``/v1``.
 
@@ -63,13 +76,18 @@ class RemoteChat:
         first pause and `timeout` the longest wait for one answer, both in seconds; `safe_names` sends safe
         names from the start; `call_format` is what text is read as first. In `prompt_mode` no tools are sent:
         they are written into the system message, and calls are read from the text, which suits endpoints
-        without tool calls of their own. Raises UsageError for a bad URL or key.
+        without tool calls of their own. `say` is told what answers come about otherwise than asked. Raises
+        UsageError for a bad URL or key.
         """
         self._url = chat_url(url)
         self._name = model
         self._refine: str | int = (int(refine) or "off") if refine.isdecimal() else refine
         self._attempts = attempts
         self._backoff = backoff
+        self._patience = patience
+        self._say = say
+        self._limit_name = "max_tokens"
+        self._tempered = True
         self._safe_names = safe_names
         self._call_format = call_format
         self._prompt_mode = prompt_mode
@@ -98,15 +116,18 @@ class RemoteChat:
     async def answer(self, task: Task, sampling: Sampling) -> Answer:
         """One answer.
 
-        Raises EndpointError where the endpoint cannot be reached, refuses or answers something else than a
-        chat completion, TooLongError where it says the prompt does not fit, and UsageError for sampling that
-        cannot be asked for over HTTP or refinement that the endpoint does otherwise than asked.
+        Raises EndpointError where the endpoint cannot be reached or asked, RefusedError where it refuses this
+        request or answers something else than a chat completion, TooLongError where it says the prompt does
+        not fit, and UsageError for sampling that cannot be asked for over HTTP or refinement that is not as
+        asked.
         """
         _check(sampling)
         names = SafeNames(task.tools) if self._safe_names else None
         response = await self._post(self._body(task, sampling, names))
         if names is None and _refuses_names(response, task):
             self._safe_names = True
+            return await self.answer(task, sampling)
+        if self._gives_way(response):
             return await self.answer(task, sampling)
         reply = self._read(response)
         self._check_refined(reply)
@@ -123,9 +144,10 @@ class RemoteChat:
         body: dict[str, Any] = {
             "model": self._name,
             "messages": messages,
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
+            self._limit_name: sampling.max_tokens,
         }
+        if self._tempered:
+            body["temperature"] = sampling.temperature
         optional = {
             "tools": [tool.to_openai() for tool in tools],
             "stop": list(sampling.stop),
@@ -148,8 +170,9 @@ class RemoteChat:
         """The response, once it is none to try again after."""
         # Escaped, since halves of surrogate pairs, which a task may hold, are no UTF-8.
         content = json.dumps(body).encode()
+        waited = 0.0
         for attempt in itertools.count(1):
-            pause: float | None = None
+            status, pause = None, None
             try:
                 response = await self._client.post(self._url, content=content)
             except httpx.ReadTimeout:
@@ -158,27 +181,46 @@ class RemoteChat:
             except httpx.HTTPError as error:
                 failure = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             else:
-                if response.status_code not in RETRIED:
+                status = _code(response)
+                if status not in RETRIED:
                     return response
                 failure, pause = _status(response), _retry_after(response)
-            if attempt >= self._attempts or (pause or 0) > LONGEST_WAIT:
+            growing = min(LONGEST_WAIT, self._backoff * 2 ** min(attempt - 1, 16)) * random.uniform(0.5, 1.0)
+            pause = growing if pause is None else max(pause, growing)
+            waited += pause
+            if waited > self._patience or (status not in BUSY and attempt >= self._attempts):
                 times = "once" if attempt == 1 else f"{attempt} times"
-                raise EndpointError(f"{self._url}: {failure} (tried {times}); is the server up and well?")
-            growing = self._backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
-            await asyncio.sleep(min(LONGEST_WAIT, growing) if pause is None else pause)
+                # An error within the server may be this request's own; nothing else here is.
+                kind = RefusedError if status == 500 else EndpointError
+                raise kind(f"{self._url}: {failure} (tried {times}); is the server up and well?")
+            await asyncio.sleep(pause)
         raise AssertionError("unreachable: the count does not end")
 
     def _read(self, response: httpx.Response) -> WireReply:
-        if response.status_code == 400 and _says_too_long(response.text):
+        status = _code(response)
+        if status in (400, 413, 422) and _says_too_long(response.text):
             raise TooLongError(f"{self._url}: {_status(response)}")
-        if not response.is_success:
-            raise EndpointError(f"{self._url}: {_status(response)}{_HINTS.get(response.status_code, '')}")
+        if status >= 400:
+            kind = EndpointError if status in HOPELESS else RefusedError
+            raise kind(f"{self._url}: {_status(response)}{_HINTS.get(status, '')}")
         try:
             return read_reply(response.content)
         except DataError as error:
-            raise EndpointError(
+            raise RefusedError(
                 f"{self._url}: its answer is no chat completion ({error}): {_excerpt(response)}"
             ) from None
+
+    def _gives_way(self, response: httpx.Response) -> bool:
+        """Whether a refusal is of how answers are limited or sampled, which is done otherwise from now on."""
+        text = response.text.lower() if response.status_code == 400 else ""
+        if "max_completion_tokens" in text and self._limit_name == "max_tokens":
+            self._limit_name = "max_completion_tokens"
+            return True
+        if "temperature" in text and _UNSUPPORTED.search(text) and self._tempered:
+            self._tempered = False
+            self._say(f"{self._url}: takes no temperature, so that answers are sampled as it sees fit")
+            return True
+        return False
 
     def _check_refined(self, reply: WireReply) -> None:
         """An answer must have come about as the results will say it did."""
@@ -236,6 +278,20 @@ def _check(sampling: Sampling) -> None:
         raise UsageError("an endpoint takes no token ids to stop at and returns no log-probabilities here")
 
 
+def _code(response: httpx.Response) -> int:
+    """The status; of an error sent as a success, as routers do with those of others, what the error says."""
+    if not response.is_success or b'"error"' not in response.content[:EXCERPT]:
+        return response.status_code
+    try:
+        row = response.json()
+    except (ValueError, RecursionError):
+        return response.status_code
+    if not isinstance(row, dict) or not isinstance(row.get("error"), dict) or row.get("choices"):
+        return response.status_code
+    code = row["error"].get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else 400
+
+
 def _status(response: httpx.Response) -> str:
     return f"HTTP {response.status_code}: {_excerpt(response)}"
 
@@ -251,9 +307,15 @@ def _excerpt(response: httpx.Response) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds the endpoint asks to wait. Its other form, a date, is left to the growing pauses."""
+    """Seconds the endpoint asks to wait, which it may put as a date."""
     wanted = response.headers.get("retry-after", "").strip()
-    return float(wanted) if wanted.replace(".", "", 1).isdecimal() else None
+    if wanted.replace(".", "", 1).isdecimal():
+        return float(wanted)
+    try:
+        when = parsedate_to_datetime(wanted)
+    except ValueError:
+        return None
+    return max(0.0, (when - datetime.now(when.tzinfo)).total_seconds())
 
 
 _TOO_LONG = (
@@ -262,7 +324,10 @@ _TOO_LONG = (
     "model's context length",  # SGLang
     "exceed_context_size",  # llama.cpp's server, by its error's type
     "available context size",  # and in its older words
+    "prompt is too long",  # Anthropic
+    "exceeds the maximum number of tokens",  # Gemini
 )
+_UNSUPPORTED = re.compile(r"unsupported|not supported?|only the default")
 
 
 def _says_too_long(text: str) -> bool:

@@ -16,6 +16,8 @@ _KEYS = ("id", "category", "correct", "usage", "elapsed")
 """What every row has, and a benchmark reads."""
 TOO_LONG = "too_long"
 """Error of a task that does not fit the model's context: it is wrong, whatever is right."""
+REFUSED = "refused"
+"""Error of a task that could not be asked: the endpoint refuses it, or the model's template does."""
 
 
 def read_answers(out: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Scores answers that are there already: BFCL results in the official layout, whoever wrote them.
 
 ``result/<model>/…/BFCL_v4_<category>_result.json`` has one answer a line: calls as ``{name: arguments as
-JSON text}`` (models with native calls), or the model's text, which is read as any answer's is; of
-multi-turn tasks a list of such for each step of each turn.
+JSON text}`` (models with native calls), or the model's text, which is read as any answer's is, or as the
+benchmark's prompt mode does (`OFFICIAL`); of multi-turn tasks a list of such for each step of each turn.
+What cannot be read as calls makes none: models cut arguments short, and requests fail.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ from strop.tools.formats import read_calls
 from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.suite import AnyCase, Scores, is_text_case
+from strop.tools.verdict import ErrorKind, Verdict
 
 
 def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> Summary:
     """Score every result file under `results` and write answers, summary and page to `out`.
 
-    Categories are scored side by side, a process a processor. `call_format` is what texts are read as first.
+    Categories are scored side by side, a process a processor. `call_format` is what texts are read as first,
+    or `OFFICIAL`.
     Raises UsageError where there is no result file, where there are several models' or where `out` is a
     benchmark's own, DataError for a row that is none, RunError where `out` cannot be written.
     """
@@ -86,6 +89,9 @@ def _claim(out: Path) -> None:
         raise UsageError(f"{out} holds the answers of a benchmark: give another directory")
 
 
+OFFICIAL = "official"
+"""Reads texts as `bfcl evaluate` reads those of prompt-mode models, but for source text of Java and
+JavaScript: a list of Python calls, or one, and nothing around it."""
 _SCORED = "scored as"
 """The setting that tells scored answers from those of a run."""
 
@@ -189,10 +195,15 @@ def _entries(path: Path, cases: Container[str]) -> Iterator[_Entry]:
 def _row(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
     if is_episode(case) or is_sequel(case):
         if not isinstance(result, list):
-            raise ValueError("not a list of turns")
+            kind = "multi_turn" if is_episode(case) else "agentic"
+            detail = f"not a list of turns but {str(result)[:200]!r} [{kind}:inference_error]"
+            return {"turns": [], **Verdict.wrong(ErrorKind.UNFINISHED, detail).to_json()}
         tools = case.turns[-1].tools if is_episode(case) else case.task.tools
         names = _with_dots(tools)
-        turns = [[_step(step, tools, names, call_format) for step in turn] for turn in result]
+        turns = [
+            [_step(step, tools, names, call_format) for step in (turn if isinstance(turn, list) else ())]
+            for turn in result
+        ]
         prose = [step["content"] for turn in turns for step in turn if not step["read"]]
         verdict = case.score(
             [[step["read"] for step in turn] for turn in turns], prose[-1] if prose else None
@@ -216,20 +227,47 @@ def _step(
 ) -> dict[str, Any]:
     """One answer: its calls, its prose, and why it cannot be read. `names` is what `_with_dots` says."""
     if isinstance(result, str):
-        reading = read_calls(result, preferred=call_format, tools=tools)
-        broken = reading.problem is not None
-        calls = () if broken else reading.calls
-        content = result.strip() or None if broken else reading.content
-        return {"read": calls, "content": content, "problem": reading.problem, "text": result,
-                "repairs": list(reading.repairs)}  # fmt: skip
-    calls = tuple(
-        ToolCall(
-            names.get(name, name), json.loads(arguments) if isinstance(arguments, str) else dict(arguments)
+        return _read(result, tools, call_format)
+    try:
+        calls = tuple(
+            ToolCall(names.get(name, name), _arguments(given))
+            for call in result
+            for name, given in call.items()
         )
-        for call in result
-        for name, arguments in call.items()
-    )
+    except (TypeError, ValueError, AttributeError) as error:
+        text = json_text(result)
+        return {"read": (), "content": text, "problem": f"no calls: {error}", "text": text, "repairs": []}
     return {"read": calls, "content": None, "problem": None, "text": "", "repairs": []}
+
+
+def _arguments(given: Any) -> dict[str, Any]:
+    """Raises ValueError where they are no object, TypeError where they are not even text."""
+    arguments = json.loads(given)
+    if not isinstance(arguments, dict):
+        raise ValueError(f"arguments are no object but {str(given)[:80]}")
+    return arguments
+
+
+def _read(text: str, tools: Sequence[ToolSpec], call_format: str) -> dict[str, Any]:
+    """A text as `_step` tells of it."""
+    step: dict[str, Any] = {
+        "read": (),
+        "content": text.strip() or None,
+        "problem": None,
+        "text": text,
+        "repairs": [],
+    }
+    if call_format == OFFICIAL:
+        from strop.tools.bfcl.answers import UnreadableError, read_answer
+
+        try:
+            return step | {"read": tuple(read_answer(text, "python", tagged=False)), "content": None}
+        except UnreadableError as error:
+            return step | {"problem": str(error)}
+    reading = read_calls(text, preferred=call_format, tools=tools)
+    if reading.problem is not None:
+        return step | {"problem": reading.problem, "repairs": list(reading.repairs)}
+    return step | {"read": reading.calls, "content": reading.content, "repairs": list(reading.repairs)}
 
 
 def _told(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from strop.agent.answer import Answer, Draft, StopReason, Usage
 from strop.agent.engines.base import FinishReason
@@ -36,8 +36,16 @@ class WireCall(BaseModel):
     function: WireFunction
 
 
+def _joined(content: Any) -> Any:
+    """The text of content that comes in parts, as some servers send it; anything else as it is."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
 class WireMessage(BaseModel):
-    content: str | None = None
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
     tool_calls: list[WireCall] | None = None
 
 

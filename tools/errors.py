@@ -9,7 +9,8 @@
     │   └── HashMismatchError     the bytes are not the pinned ones; carries both hashes
     ├── EngineError               an engine could not start or answer
     │   ├── EngineDeadError       it will never answer again; a new one may
-    │   └── EndpointError         a remote endpoint refused, failed or answered garbage
+    │   └── EndpointError         a remote endpoint failed, or cannot be asked at all
+    │       └── RefusedError      it will not answer this one request, or with garbage
     ├── StepLimitError            a simulated world ran into its limits of time or memory
     └── RunError                  a stage of a run could not be carried out (disk, memory, NaN)
 
@@ -79,6 +80,11 @@ class EndpointError(EngineError):
 
     unreachable: bool = False
     """Whether the connection failed, or the server says it cannot serve now: another may well do."""
+
+
+class RefusedError(EndpointError):
+    """A request that a remote endpoint refuses, or answers with what is no answer, and would again; others it
+    may well answer. A benchmark counts such a task wrong and goes on."""
 
 
 class StepLimitError(StropError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from strop.tools.episode import Episode, Sequel
+from strop.tools.errors import DataError
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
@@ -96,5 +97,5 @@ class Suite:
         seen: set[str] = set()
         for case in self.cases:
             if case.task.id in seen:
-                raise ValueError(f"suite {self.name}: two cases have the id {case.task.id!r}")
+                raise DataError(f"suite {self.name}: two cases have the id {case.task.id!r}")
             seen.add(case.task.id)

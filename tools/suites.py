@@ -69,4 +69,6 @@ def load_file(path: Path, categories: Sequence[str], *, limit: int | None, data:
         raise UsageError(
             f"{path}: its load_suite returned {type(suite).__name__}, not a strop.tools.suite.Suite"
         )
+    if unknown := [name for name in categories if name not in suite.sizes]:
+        raise UsageError(f"{path}: no category {unknown[0]!r}; it has {', '.join(suite.sizes)}")
     return suite

@@ -102,6 +102,8 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
             raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
         if asked.engine_flags:
             raise UsageError("--endpoint asks a server: --engine-arg makes no sense with it")
+        from rich.console import Console
+
         from strop.agent.remote import RemoteChat, chat_url
 
         async with RemoteChat(
@@ -110,6 +112,7 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
             api_key=asked.api_key,
             refine=asked.refine,
             prompt_mode=asked.prompt_mode,
+            say=Console(stderr=True).print,
         ) as remote:
             mode = {"tools": "in the prompt"} if asked.prompt_mode else {}
             yield Opened(remote, {"endpoint": chat_url(asked.endpoint), **mode}), Task.to_json

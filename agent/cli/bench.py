@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -21,6 +21,7 @@ from strop.agent.cli.options import (
 from strop.tools.suites import SUITES
 
 if TYPE_CHECKING:
+    from strop.agent.bench import Recall
     from strop.agent.cli.asking import Asked, Player
     from strop.agent.comparison import Report
     from strop.agent.engines.base import Sampling
@@ -117,12 +118,16 @@ def _suite_command(name: str) -> Callable[..., None]:
         from strop.agent.cli.asking import Asked, Player
         from strop.agent.cli.parsing import names
 
+        def whole(wanted: Sequence[str]) -> Suite:
+            return SUITES[name].load(wanted, limit=None, data=data)
+
         suite = SUITES[name].load(names(categories), limit=limit, data=data)
         asked = Asked(
             model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode
         )
         player = Player(user_endpoint, user_model, user_key)
-        _run(asked, player, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
+        sampling = _sampling(max_tokens, temperature, seed)
+        _run(asked, player, suite, whole, out, sampling, samples, cache, concurrency)
 
     return run
 
@@ -166,10 +171,14 @@ def run_file(
     from strop.agent.cli.asking import Asked, Player
     from strop.agent.cli.parsing import names
 
+    def whole(wanted: Sequence[str]) -> Suite:
+        return _suite_of(file, tuple(wanted), None, data)
+
     suite = _suite_of(file, names(categories), limit, data)
     asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode)
     player = Player(user_endpoint, user_model, user_key)
-    _run(asked, player, suite, out, _sampling(max_tokens, temperature, seed), samples, cache, concurrency)
+    sampling = _sampling(max_tokens, temperature, seed)
+    _run(asked, player, suite, whole, out, sampling, samples, cache, concurrency)
 
 
 @app.command()
@@ -179,7 +188,11 @@ def score(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where verdicts, summary and page go.")],
     call_format: Annotated[
-        str, typer.Option("--tool-format", help="What answers that are text are read as first.")
+        str,
+        typer.Option(
+            "--tool-format",
+            help="What texts are read as first; official: as BFCL reads those of its prompt mode.",
+        ),
     ] = "hermes",
 ) -> None:
     """Score BFCL answers that are there already, whoever generated them. No model is needed."""
@@ -199,10 +212,15 @@ def compare(
     ] = 0.05,
     flips: Annotated[int, typer.Option("--flips", min=0, help="How many flips of each kind to list.")] = 20,
 ) -> None:
-    """Is B different from A, task by task? Exit code 1 where it is significantly worse."""
+    """Is B different from A, task by task? Exit code 1 where it is worse, 2 where they cannot be compared."""
     from strop.agent.comparison import compare_runs
+    from strop.tools.errors import StropError, UsageError
 
-    report = compare_runs(before, after, alpha=alpha)
+    try:
+        report = compare_runs(before, after, alpha=alpha)
+    except StropError as error:
+        # A gate must not take a run that broke off for a worse one.
+        raise UsageError(str(error)) from error
     _show_comparison(report, flips)
     raise typer.Exit(1 if report.regressed else 0)
 
@@ -235,6 +253,7 @@ def _run(
     asked: Asked,
     player: Player,
     suite: Suite,
+    whole: Recall,
     out: Path,
     sampling: Sampling,
     samples: int,
@@ -266,6 +285,7 @@ def _run(
                 samples=samples,
                 concurrency=concurrency,
                 user=user,
+                recall=whole,
             )
 
     _show(asyncio.run(ask()), out)
@@ -275,7 +295,7 @@ def _show(summary: Summary, out: Path) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    several = next((list(one.pass_at) for one in summary.categories.values() if one.pass_at), [])
+    several = sorted({k for one in summary.categories.values() for k in one.pass_at})
     heads = [f"{what}@{k}" for k in several[1:] for what in ("pass", "majority")]
     table = Table(
         Column("category", overflow="fold"), "correct", "total", "accuracy", "95 % interval", *heads,
@@ -283,7 +303,8 @@ def _show(summary: Summary, out: Path) -> None:
     )  # fmt: skip
     for name, one in summary.categories.items():
         low, high = one.interval
-        more = [f"{values.get(k, 0.0):.1%}" for k in several[1:] for values in (one.pass_at, one.majority_at)]
+        shares = [values.get(k) for k in several[1:] for values in (one.pass_at, one.majority_at)]
+        more = ["" if share is None else f"{share:.1%}" for share in shares]
         score = one.score
         table.add_row(
             name,

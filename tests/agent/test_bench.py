@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from typing import Any
 import pytest
 
 from strop.agent.answer import Answer, Draft, Usage
-from strop.agent.bench import run_bench
+from strop.agent.bench import MOST_REFUSED, run_bench
 from strop.agent.engines.base import Sampling
 from strop.agent.outcome import SUMMARY
 from strop.agent.rows import ANSWERS, read_answers
 from strop.agent.summary import Summary
-from strop.tools.errors import DataError, EngineError, RunError, UsageError
+from strop.tools.errors import DataError, EngineError, RefusedError, RunError, UsageError
 from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.suite import Suite
+from strop.tools.suite import Overall, Scores, Suite
 from strop.tools.task import Gold, Task
 from strop.tools.verdict import ErrorKind, Verdict
 
@@ -149,6 +150,43 @@ async def test_an_engine_failure_keeps_what_came_before_and_the_next_run_goes_on
     assert [row["id"] for row in read_answers(tmp_path)] == [each.task.id for each in CASES]
 
 
+async def test_a_task_that_is_refused_is_wrong_and_the_run_goes_on(tmp_path: Path) -> None:
+    def refuses_some(task: Task) -> Answer:
+        if task.id in ("t0", "t4"):
+            raise RefusedError("HTTP 400: content filter")
+        if task.id == "t9":
+            raise UsageError("this template has no system role")
+        return right(task)
+
+    answerer = Fixed(refuses_some)
+    summary = await bench(answerer, tmp_path, concurrency=2)
+    assert [one.errors for one in summary.categories.values()] == [{"refused": 2}, {"refused": 1}]
+    rows = {row["id"]: row for row in read_answers(tmp_path)}
+    assert len(rows) == 10
+    assert "content filter" in rows["t4"]["detail"]
+    assert "task 't9' cannot be asked: this template" in rows["t9"]["detail"]
+    await bench(answerer, tmp_path)
+    assert len(answerer.asked) == 10
+
+
+async def test_where_all_is_refused_the_run_stops_and_nothing_counts(tmp_path: Path) -> None:
+    def refuses_late(task: Task) -> Answer:
+        if int(task.id[1:]) > 0:
+            raise RefusedError("HTTP 400: no such model")
+        return right(task)
+
+    answerer = Fixed(refuses_late)
+    with pytest.raises(RefusedError, match="no such model"):
+        await bench(answerer, tmp_path, concurrency=1)
+    assert len(answerer.asked) == 1 + MOST_REFUSED
+    assert [row["id"] for row in read_answers(tmp_path)] == ["t0"]
+    with pytest.raises(RefusedError, match="no such model"):
+        await bench(answerer, tmp_path / "few", CASES[1:3])
+    assert read_answers(tmp_path / "few") == []
+    summary = await bench(Fixed(right), tmp_path)
+    assert sum(one.score.correct for one in summary.categories.values()) == 10
+
+
 async def test_a_row_cut_off_by_a_kill_is_asked_again(tmp_path: Path) -> None:
     await bench(Fixed(right), tmp_path)
     whole = (tmp_path / ANSWERS).read_bytes()
@@ -215,6 +253,37 @@ async def test_a_row_that_is_no_answer_is_named(tmp_path: Path) -> None:
         file.write('{"id": "z"}\n')
     with pytest.raises(DataError, match=r"answers\.jsonl:2: .*lacks category, .*delete the line"):
         await bench(Fixed(right), tmp_path)
+
+
+async def test_what_earlier_runs_asked_is_neither_whole_nor_forgotten(tmp_path: Path) -> None:
+    def suite(cases: Sequence[ByName]) -> Suite:
+        sizes = Counter(each.task.category for each in cases)
+
+        def overall(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
+            missing = [name for name in ("simple", "multiple") if len(scores[name]) < sizes.get(name, 99)]
+            return [Overall("all", 0.0, tuple(missing))]
+
+        return Suite("own", "1", tuple(cases), {name: sizes[name] for name in sizes}, overall)
+
+    def recall(categories: Sequence[str]) -> Suite:
+        return suite([each for each in CASES if each.task.category in categories])
+
+    wrong = Fixed(lambda _: said("other"))
+    first = Suite("own", "1", tuple(CASES[:2]), {"simple": 6})
+    await run_bench(first, wrong, tmp_path, progress=False)
+    later = suite(CASES[6:])
+    summary = await run_bench(later, wrong, tmp_path, progress=False)
+    assert summary.overalls[0].missing == ("simple",)
+    assert ["t0"] not in golds_shown(tmp_path)
+    summary = await run_bench(later, wrong, tmp_path, progress=False, recall=recall)
+    assert summary.overalls[0].missing == ("simple",)
+    assert ["t0"] in golds_shown(tmp_path)
+
+
+def golds_shown(out: Path) -> list[list[str]]:
+    found = re.search(r"<script[^>]*json[^>]*>(.*?)</script>", (out / "page.html").read_text(), re.DOTALL)
+    assert found is not None
+    return [failure["gold"] for failure in json.loads(found[1])]
 
 
 async def test_a_directory_grows_by_later_runs(tmp_path: Path) -> None:

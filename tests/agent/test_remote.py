@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,7 +21,7 @@ from strop.agent.answer import Answer, StopReason, Usage
 from strop.agent.engines.base import FinishReason, Sampling
 from strop.agent.remote import RemoteChat, chat_url
 from strop.agent.wire import NOT_NATIVE, SafeNames, is_safe
-from strop.tools.errors import EndpointError, TooLongError, UsageError
+from strop.tools.errors import EndpointError, RefusedError, TooLongError, UsageError
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Task
 
@@ -180,8 +182,8 @@ async def test_it_tries_again_after_failures_that_pass() -> None:
         (Says('{"error": {"message": "CUDA is out of memory"}}', 500), "HTTP 500: CUDA is out of memory"),
         (Says("", 502), r"HTTP 502: \(empty body\)"),
         (Says("<html><body>Bad gateway</body></html>", 504), "HTTP 504: <html>"),
-        (Says("wait", 429, {"Retry-After": "0"}), "HTTP 429: wait"),
         (Says(RAIN.body, cut=5), "RemoteProtocolError"),
+        (Says('{"error": {"message": "upstream is down", "code": 502}}'), "upstream is down"),
     ],
 )
 async def test_failures_that_stay_are_reported_with_url_status_and_excerpt(says: Says, words: str) -> None:
@@ -191,6 +193,66 @@ async def test_failures_that_stay_are_reported_with_url_status_and_excerpt(says:
     assert "tried 2 times" in str(caught.value)
     assert len(endpoint.bodies) == 2
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [({}, range(4, 40)), ({"Retry-After": "0"}, range(4, 40)), ({"Retry-After": "0.2"}, range(2, 3))],
+)
+async def test_a_busy_endpoint_is_waited_for_and_not_for_ever(headers: dict[str, str], asked: range) -> None:
+    with (
+        serving(Says("wait", 429, headers)) as endpoint,
+        pytest.raises(EndpointError, match="HTTP 429: wait"),
+    ):
+        await ask(endpoint, attempts=1, patience=0.3)
+    assert len(endpoint.bodies) in asked
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=0.5), usegmt=True)
+    with serving(Says("", 529, {"Retry-After": soon}), Says("", 503), RAIN) as endpoint:
+        assert (await ask(endpoint, attempts=1)).calls
+
+
+async def test_an_endpoint_that_limits_and_samples_its_own_way_is_asked_so() -> None:
+    refused = [
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.",
+        "Unsupported value: 'temperature' does not support 0 with this model.",
+    ]
+    says = [Says(json.dumps({"error": {"message": text}}), 400) for text in refused]
+    told: list[str] = []
+    with serving(*says, RAIN) as endpoint:
+        async with RemoteChat(endpoint.url, "m", say=told.append) as remote:
+            for _ in range(2):
+                assert (await remote.answer(TASK, Sampling(max_tokens=9))).calls
+    assert [body.get("temperature") for body in endpoint.bodies] == [0, 0, None, None]
+    assert [body.get("max_completion_tokens") for body in endpoint.bodies] == [None, 9, 9, 9]
+    assert "takes no temperature" in told[0]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"),
+    [
+        (Says("content filter", 400), RefusedError),
+        (Says("Failed to parse input", 500), RefusedError),
+        (Says('{"choices": []}'), RefusedError),
+        (Says('{"error": {"message": "blocked", "code": "policy"}}'), RefusedError),
+        (
+            Says('{"choices": [{"message": {"tool_calls": [{"type": "custom", "custom": {}}]}}]}'),
+            RefusedError,
+        ),
+        (Says("who are you", 401), EndpointError),
+        (Says("bad gateway", 502), EndpointError),
+    ],
+)
+async def test_refusals_of_one_request_are_told_from_those_of_all(says: Says, kind: type[Exception]) -> None:
+    with serving(says) as endpoint, pytest.raises(EndpointError) as caught:
+        await ask(endpoint, attempts=1)
+    assert type(caught.value) is kind
+
+
+async def test_content_may_come_in_parts() -> None:
+    parts = [{"type": "text", "text": "It "}, {"type": "audio"}, {"type": "text", "text": "rains."}]
+    with serving(completion({"content": parts})) as endpoint:
+        assert (await ask(endpoint)).content == "It rains."
 
 
 @pytest.mark.parametrize(
@@ -243,6 +305,8 @@ async def test_a_prompt_too_long_is_told_apart() -> None:
         {"message": "The input (200 tokens) is longer than the model's context length (100 tokens)."},
         {"message": "the request exceeds the available context size, try increasing it"},
         {"message": "request (200 tokens) is too large", "type": "exceed_context_size_error"},
+        {"message": "prompt is too long: 200 tokens > 100 maximum"},
+        {"message": "The input token count (200) exceeds the maximum number of tokens allowed (100)."},
     ],
 )
 async def test_other_servers_words_for_it(error: dict[str, str]) -> None:

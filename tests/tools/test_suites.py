@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,19 @@ def test_a_suite_of_ones_own_is_one_file(tmp_path: Path) -> None:
     suite = load_file(example, ["sums"], limit=None, data=None)
     assert [case.task.category for case in suite.cases] == ["sums", "sums"]
     gold_is_right(suite)
-    assert len(example.read_text().splitlines()) <= 50
+    assert len(example.read_text().splitlines()) <= 52
+    right = ToolCall("add", {"a": 17.0, "b": 25.0})
+    case: Any = suite.cases[0]
+    assert case.score([replace(right, arguments={"b": 17, "a": 25})]).correct
+    for wrong in (
+        [],
+        [right, right],
+        [replace(right, name="plus")],
+        [ToolCall("add", {"numbers": [17.0, 25.0]})],
+    ):
+        assert not case.score(wrong).correct
+    with pytest.raises(UsageError, match="no category 'nope'; it has sums, stories"):
+        load_file(example, ["nope"], limit=None, data=None)
     broken = tmp_path / "broken.py"
     broken.write_text("load_suite = 5\n")
     with pytest.raises(UsageError, match="no function load_suite"):

@@ -99,7 +99,7 @@ def _best_fault(
             continue
         try:
             fault = _call_fault(document, called, arguments, gold)
-        except (AttributeError, KeyError, TypeError, IndexError):
+        except (AttributeError, KeyError, TypeError, IndexError, OverflowError):
             # The documents of a few entries are not what the published checker expects, which then raises.
             fault = Fault("value_error", f"{name}: cannot be compared with the gold")
         if fault is None:

@@ -9,6 +9,7 @@ the benchmark fixes, so the model is told them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
     accuracy = {name: _accuracy(name, verdicts) for name, verdicts in scores.items()}
 
     def over(name: str, categories: Sequence[str]) -> Overall:
-        missing = [one for one in categories if len(scores.get(one, ())) < sizes.get(one, 1)]
+        missing = [one for one in categories if len(scores.get(one, ())) < sizes.get(one, math.inf)]
         return Overall(name, mean(accuracy.get(one, 0.0) for one in categories), tuple(missing))
 
     normal, special, agent = over("normal", NORMAL), over("special", SPECIAL), over("agent", AGENT)

@@ -57,7 +57,7 @@ def read_answer(text: str, form: str, tagged: bool) -> list[ToolCall]:
     except UnreadableError:
         raise
     except (ValueError, SyntaxError, TypeError, KeyError, AttributeError, RecursionError, MemoryError,
-            ElementTree.ParseError) as error:  # fmt: skip
+            ArithmeticError, ElementTree.ParseError) as error:  # fmt: skip
         raise UnreadableError(f"{type(error).__name__}: {error}") from None
     if any(not isinstance(arguments, Mapping) for _, arguments in calls):
         raise NoCallsError("arguments are no object")
@@ -209,10 +209,7 @@ def _computed(node: ast.expr) -> Any:
             both_texts = isinstance(one, str) and isinstance(other, str) and isinstance(sign, ast.Add)
             if not both_texts:
                 one, other = _number(one), _number(other)
-            try:
-                return _small(_OPERATORS[type(sign)](one, other))
-            except ArithmeticError as error:
-                raise UnreadableError(str(error)) from None
+            return _small(_OPERATORS[type(sign)](one, other))
     raise UnreadableError("an expression that is no arithmetic")
 
 

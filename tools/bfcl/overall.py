@@ -8,6 +8,7 @@ what was not run counts as zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean, stdev
 
@@ -55,7 +56,7 @@ def _format_sensitivity(scores: Scores, sizes: Mapping[str, int]) -> Iterator[Ov
         by_variation.setdefault(task_id.split(":")[1], []).append(right)
     accuracies = [mean(right) for right in by_variation.values()]
     if len(accuracies) > 1:
-        whole = len(verdicts) >= sizes.get(FORMAT_SENSITIVITY, 1)
+        whole = len(verdicts) >= sizes.get(FORMAT_SENSITIVITY, math.inf)
         missing = () if whole else (FORMAT_SENSITIVITY,)
         yield Overall("format sensitivity, greatest difference", max(accuracies) - min(accuracies), missing)
         yield Overall("format sensitivity, standard deviation", stdev(accuracies), missing)
@@ -98,4 +99,4 @@ class _Table:
         return mean(self._scores[category].values()) if self._scores.get(category) else 0.0
 
     def _is_whole(self, category: str) -> bool:
-        return len(self._scores.get(category, ())) >= self._sizes.get(category, 1)
+        return len(self._scores.get(category, ())) >= self._sizes.get(category, math.inf)

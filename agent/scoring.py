@@ -160,16 +160,10 @@ class _Entry:
 
     id: str
     fields: Mapping[str, Any]
-    path: Path
-    line: int
 
     def row(self, case: AnyCase, call_format: str) -> dict[str, Any]:
-        """The answer and its verdict. Raises DataError where it cannot be read."""
-        try:
-            judged = _row(case, self.fields["result"], call_format)
-        except (TypeError, ValueError, AttributeError) as error:
-            reason = f"result of {self.id!r} cannot be read: {error}"
-            raise DataError(reason, path=self.path, line=self.line) from None
+        """The answer and its verdict."""
+        judged = row_of_result(case, self.fields["result"], call_format)
         spent = {
             "prompt_tokens": _total(self.fields.get("input_token_count")),
             "completion_tokens": _total(self.fields.get("output_token_count")),
@@ -189,10 +183,11 @@ def _entries(path: Path, cases: Container[str]) -> Iterator[_Entry]:
     for line, row in rows:
         if not isinstance(row.get("id"), str) or row["id"] not in cases or "result" not in row:
             raise DataError(f"no result of a task there is: {str(row)[:120]}", path=path, line=line)
-        yield _Entry(row["id"], row, path, line)
+        yield _Entry(row["id"], row)
 
 
-def _row(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
+def row_of_result(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
+    """What was answered and its verdict, of the ``result`` of a line, whatever that is."""
     if is_episode(case) or is_sequel(case):
         if not isinstance(result, list):
             kind = "multi_turn" if is_episode(case) else "agentic"

@@ -17,7 +17,7 @@ from strop.agent.comparison import compare_runs
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import play
 from strop.agent.rows import read_answers
-from strop.agent.scoring import score_results
+from strop.agent.scoring import row_of_result, score_results
 from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation
@@ -200,23 +200,18 @@ GOOD = {AREA: '{"base": 10, "height": 5}'}
     ],
 )
 def test_results_are_worth_what_the_official_evaluator_says(
-    result: Any, call_format: str, right: bool, calls: bool, tmp_path: Path
+    result: Any, call_format: str, right: bool, calls: bool
 ) -> None:
     # Seen with ``bfcl evaluate`` of bfcl-eval 2026.3.23, native and in prompt mode.
-    for category in ("simple_python", "irrelevance"):
-        path = tmp_path / "model" / f"BFCL_v4_{category}_result.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"id": f"{category}_0", "result": result}) + "\n")
-    scored = score_results(tmp_path / "model", tmp_path / "out", call_format=call_format).categories
-    assert [scored[name].score.correct for name in ("simple_python", "irrelevance")] == [right, not calls]
+    asked, unasked = load_suite(["simple_python", "irrelevance"], limit=1).cases
+    assert row_of_result(asked, result, call_format)["correct"] is right
+    assert row_of_result(unasked, result, call_format)["correct"] is not calls
 
 
 @needs_bfcl
-def test_a_trajectory_that_broke_off_is_wrong_and_a_broken_step_makes_no_call(tmp_path: Path) -> None:
+def test_a_trajectory_that_broke_off_is_wrong_and_a_broken_step_makes_no_call() -> None:
     (case,) = load_suite(["multi_turn_base"], limit=1).cases
     assert isinstance(case, BfclEpisode)
-    path = tmp_path / "model" / "BFCL_v4_multi_turn_base_result.json"
-    path.parent.mkdir()
     broken = [[[{"cd": '{"folder": "docu'}], 5, "I look."], [], [], []]
     for result, error in (
         ("Error during inference: timeout", "unfinished"),
@@ -224,9 +219,7 @@ def test_a_trajectory_that_broke_off_is_wrong_and_a_broken_step_makes_no_call(tm
         (broken, "missing_call"),
         (["text", *broken[1:]], "missing_call"),
     ):
-        path.write_text(json.dumps({"id": case.task.id, "result": result}) + "\n")
-        scored = score_results(tmp_path / "model", tmp_path / "out")
-        assert scored.categories["multi_turn_base"].errors == {error: 1}
+        assert row_of_result(case, result, "hermes")["error"] == error
 
 
 @needs_bfcl
@@ -269,7 +262,6 @@ def test_names_that_went_out_without_dots_come_back_with_them(tmp_path: Path) ->
     (call,) = case.task.gold.calls
     path = tmp_path / "model" / "BFCL_v4_simple_python_result.json"
     path.parent.mkdir()
-    import json
 
     result = [{call.name.replace(".", "_"): json.dumps(dict(call.arguments))}]
     path.write_text(json.dumps({"id": case.task.id, "result": result}) + "\n")

@@ -141,16 +141,18 @@ def test_a_run_killed_in_every_kind_of_stage_ends_and_repeats_nothing(tmp_path: 
     assert "Warm-up" in page
     assert decision["reason"].split(":")[0] in page
 
-    # A gate that lets nothing through: nothing is sampled or searched again, and nothing trained.
+    # A gate that lets nothing through: nothing is sampled or searched again, and only what samples teach is
+    # learned.
     trees = trees_of(folder)
     strict = tmp_path / "strict.toml"
     strict.write_text(f"{CONFIG}\n[collect.gate]\nmax_length = 2\n")
     shutil.copytree(run, tmp_path / "strict")
     assert start(strict, tmp_path / "strict").wait() == 0, (tmp_path / "log.txt").read_text()[-2000:]
     folder = tmp_path / "strict/rounds/1"
-    assert "no preference pair" in (tmp_path / "strict/report.html").read_text()
-    assert not json.loads((folder / "decision.json").read_text())["accepted"]
-    assert not [name for name in ("train", "after", "held_out_after") if (folder / name).exists()]
+    assert not (folder / "collect/pairs.jsonl").stat().st_size
+    assert "held-out accuracy" in json.loads((folder / "decision.json").read_text())["reason"]
+    assert (folder / "corpus/adapter/adapter_config.json").exists()
+    assert not (folder / "train").exists()
     assert trees_of(folder) == trees
     folder = run / "rounds/1"
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from strop.agent.cli.bench import app
 from strop.tools.errors import UsageError
 from strop.tools.task import Gold, Task
-from tests.agent.test_remote import native, serving
+from tests.agent.endpoints import native, serving
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "05_own_benchmark.py"
 RIGHT = native("add", '{"a": 17.0, "b": 25.0}')

@@ -49,8 +49,8 @@ async def answered(
 
 def refused(case: AnyCase, sample: int, reason: str) -> dict[str, Any]:
     """The row of a case that cannot be asked: wrong, whatever is right."""
-    shown = Trajectory((), ()) if is_episode(case) or is_sequel(case) else None
-    told = _answer(_NO_ANSWER) if shown is None else _trajectory(shown)
+    played = is_episode(case) or is_sequel(case)
+    told = _trajectory(Trajectory((), ())) if played else _answer(_NO_ANSWER)
     kept = {"category": case.task.category, "id": case.task.id, "sample": sample, **told}
     return {"seconds": 0.0} | kept | {"correct": False, "error": REFUSED, "detail": reason}
 

@@ -167,31 +167,31 @@ class _Ledger:
         self._writer = writer
         self._before = max((row["elapsed"] for row in self.rows.values()), default=0.0)
         self._began = time.monotonic()
-        self._held: list[dict[str, Any]] = []
-        self._why: StropError | None = None
+        self._held: list[tuple[dict[str, Any], StropError]] = []
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep one more row, and those held back, on disk before this returns."""
-        for one in (*self._held, row):
-            self._write(one)
-        self._held = []
+        self._keep_held()
+        self._keep(row)
 
     def hold(self, row: dict[str, Any], why: StropError) -> None:
         """A task that could not be asked counts once another could. Raises `why` where too many could not."""
-        self._held.append(row)
-        self._why = why
+        self._held.append((row, why))
         if len(self._held) >= MOST_REFUSED:
             raise why
 
     def settle(self) -> None:
-        """Keep what is held back. Raises why it is where nothing else is there."""
-        if self._why is not None and self._held and not self.rows:
-            raise self._why
-        for one in self._held:
-            self._write(one)
+        """Keep what is held back. Raises why the last of it is where there is nothing else."""
+        if self._held and not self.rows:
+            raise self._held[-1][1]
+        self._keep_held()
+
+    def _keep_held(self) -> None:
+        for row, _ in self._held:
+            self._keep(row)
         self._held = []
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _keep(self, row: dict[str, Any]) -> None:
         elapsed = self._before + time.monotonic() - self._began
         row = row | {"elapsed": round(elapsed, 3)}
         self._writer.write(row)

@@ -123,11 +123,12 @@ class RemoteChat:
         """
         _check(sampling)
         names = SafeNames(task.tools) if self._safe_names else None
-        response = await self._post(self._body(task, sampling, names))
+        body = self._body(task, sampling, names)
+        response = await self._post(body)
         if names is None and _refuses_names(response, task):
             self._safe_names = True
             return await self.answer(task, sampling)
-        if self._gives_way(response):
+        if self._gives_way(response, body):
             return await self.answer(task, sampling)
         reply = self._read(response)
         self._check_refined(reply)
@@ -210,15 +211,19 @@ class RemoteChat:
                 f"{self._url}: its answer is no chat completion ({error}): {_excerpt(response)}"
             ) from None
 
-    def _gives_way(self, response: httpx.Response) -> bool:
-        """Whether a refusal is of how answers are limited or sampled, which is done otherwise from now on."""
+    def _gives_way(self, response: httpx.Response, body: Mapping[str, Any]) -> bool:
+        """Whether a refusal is of how `body` limits or samples answers, which is done otherwise from now on.
+
+        Others may be on their way as it was.
+        """
         text = response.text.lower() if response.status_code == 400 else ""
-        if "max_completion_tokens" in text and self._limit_name == "max_tokens":
+        if "max_completion_tokens" in text and "max_tokens" in body:
             self._limit_name = "max_completion_tokens"
             return True
-        if "temperature" in text and _UNSUPPORTED.search(text) and self._tempered:
+        if "temperature" in text and _UNSUPPORTED.search(text) and "temperature" in body:
+            if self._tempered:
+                self._say(f"{self._url}: takes no temperature, so that answers are sampled as it sees fit")
             self._tempered = False
-            self._say(f"{self._url}: takes no temperature, so that answers are sampled as it sees fit")
             return True
         return False
 

@@ -300,11 +300,10 @@ class Rounds:
     ) -> Accepted:
         """Train on what the collection's samples teach, where that is asked for; `policy` where they teach
         nothing. Its key is the collection's."""
-        table = self._config.corpus
+        table, stage, out = self._config.corpus, f"{number}.corpus", self._folder(number) / "corpus"
         if table is None:
+            self._run.forget(stage, out)  # of an earlier start: the report would take it for this round's
             return policy
-        out = self._folder(number) / "corpus"
-        stage = f"{number}.corpus"
         asked = [table.model_dump(mode="json", exclude={"train"}), table.train.decides()]
         key = stage_key(stage, asked, policy.key)
         if self._todo(stage, key, f"round {number}: train on right answers and checks of drafts", number):

@@ -223,9 +223,8 @@ def _round(folder: Path, reader: _Reader) -> RoundView:
         )
 
     # A round without pairs is trained on its samples alone.
-    train = folder / (
-        "corpus" if (folder / "corpus").exists() and not (folder / "train").exists() else "train"
-    )
+    places = (folder / "train", folder / "corpus")
+    train = next((place for place in places if place.exists()), places[0])
     # The log moves with the adapter once training is complete.
     logs = [train / "adapter" / "train_log.jsonl", train / "adapter.part" / "train_log.jsonl"]
     log = next((path for path in logs if path.exists()), train / "train_log.jsonl")

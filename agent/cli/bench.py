@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -118,10 +119,8 @@ def _suite_command(name: str) -> Callable[..., None]:
         from strop.agent.cli.asking import Asked, Player
         from strop.agent.cli.parsing import names
 
-        def whole(wanted: Sequence[str]) -> Suite:
-            return SUITES[name].load(wanted, limit=None, data=data)
-
         suite = SUITES[name].load(names(categories), limit=limit, data=data)
+        whole = partial(SUITES[name].load, limit=None, data=data)
         asked = Asked(
             model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode
         )
@@ -171,10 +170,8 @@ def run_file(
     from strop.agent.cli.asking import Asked, Player
     from strop.agent.cli.parsing import names
 
-    def whole(wanted: Sequence[str]) -> Suite:
-        return _suite_of(file, tuple(wanted), None, data)
-
     suite = _suite_of(file, names(categories), limit, data)
+    whole = partial(_suite_of, file, limit=None, data=data)
     asked = Asked(model, adapter, endpoint, api_key, refine, engine, max_model_len, engine_arg, prompt_mode)
     player = Player(user_endpoint, user_model, user_key)
     sampling = _sampling(max_tokens, temperature, seed)
@@ -225,7 +222,7 @@ def compare(
     raise typer.Exit(1 if report.regressed else 0)
 
 
-def _suite_of(file: Path, categories: tuple[str, ...], limit: int | None, data: Path | None) -> Suite:
+def _suite_of(file: Path, categories: Sequence[str], limit: int | None, data: Path | None) -> Suite:
     from strop.agent.cli.parsing import read_tasks_aloud
     from strop.tools.case import judged_suite
     from strop.tools.errors import UsageError

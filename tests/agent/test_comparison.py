@@ -82,6 +82,15 @@ def test_the_exit_code_is_a_gate(tmp_path: Path, after: str, code: int) -> None:
     assert ("significantly worse" in result.output) == bool(code)
 
 
+def test_a_run_that_cannot_be_compared_is_no_worse_one(tmp_path: Path) -> None:
+    before, later = pair(tmp_path, "+" * 20, "-" * 20)
+    with (later / "answers.jsonl").open("a") as file:
+        file.write('{"id": "cut"}\n')
+    for other in (later, tmp_path / "nowhere"):
+        result = CliRunner().invoke(app, ["compare", str(before), str(other)])
+        assert isinstance(result.exception, UsageError)  # which is exit code 2
+
+
 @given(st.dictionaries(st.text(min_size=1), st.floats(0, 1), min_size=1))
 def test_corrected_p_values_keep_their_order_and_never_shrink(p_values: dict[str, float]) -> None:
     corrected = holm(p_values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from dataclasses import replace
@@ -123,6 +124,16 @@ async def test_a_busy_endpoint_is_waited_for_and_not_for_ever(headers: dict[str,
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=0.5), usegmt=True)
     with serving(Says("", 529, {"Retry-After": soon}), Says("", 503), RAIN) as endpoint:
         assert (await ask(endpoint, attempts=1)).calls
+
+
+async def test_requests_on_their_way_when_the_first_is_refused_are_asked_anew_too() -> None:
+    text = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    refusal = Says(json.dumps({"error": {"message": text}}), 400)
+    with serving(refusal, refusal, refusal, RAIN) as endpoint:
+        async with RemoteChat(endpoint.url, "m") as remote:
+            answers = await asyncio.gather(*(remote.answer(TASK, Sampling()) for _ in range(3)))
+    assert all(answer.calls for answer in answers)
+    assert ["max_tokens" in body for body in endpoint.bodies] == [True] * 3 + [False] * 3
 
 
 async def test_an_endpoint_that_limits_and_samples_its_own_way_is_asked_so() -> None:

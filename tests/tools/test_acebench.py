@@ -66,6 +66,7 @@ def items(kind: str) -> dict[str, Any]:
         (items("object"), [{"a": 2}, {"a": 1}], [{"a": 1}, {"a": 2}], "value_error"),
         (items("object"), [{"a": 1}], [{"a": 1}], None),
         ("mystery", 1, 1, "value_error"),
+        ("float", 10**400, 1.5, "value_error"),
     ],
 )
 def test_a_value(kind: Any, value: Any, gold: Any, error: str | None) -> None:

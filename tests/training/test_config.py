@@ -32,6 +32,10 @@ def test_examples_are_valid(path: Path) -> None:
         ("[tasks]\nsynthesise = 20\nheld_out = 20\n", "exceed"),
         ("[tasks]\nsynthesise = 50\n[train]\nlearning_rate = -1\n", "learning_rate must be above 0"),
         ("[engine]\nexecutor = 'cloud'\n[tasks]\nsynthesise = 50\n", "engine.executor"),
+        (
+            "[engine]\nkind = 'http://here/v1'\n[tasks]\nsynthesise = 50\n",
+            "engine.kind: a round loads",
+        ),
         ("[engine]\nworkers = 0\n[tasks]\nsynthesise = 50\n", "engine.workers"),
         ("[tasks\n", "not TOML"),
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = ['bnad']\n", "unknown selection 'bnad'"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from strop.tools.errors import UsageError
-from strop.tools.files import write_jsonl
+from strop.tools.errors import RunError, UsageError
+from strop.tools.files import JsonlWriter, write_jsonl
 from strop.training.dpo import DpoConfig
 from strop.training.job import TrainJob, mark_whole
+from strop.training.journal import Journal
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.sft import SftConfig
 
@@ -88,6 +91,19 @@ def test_the_adapters_scale_follows_its_rank_unless_it_is_given() -> None:
     assert (Recipe().alpha, Recipe(rank=8).alpha, Recipe(rank=8, alpha=8).alpha) == (32, 16, 8)
     assert DpoConfig(rank=4).alpha == SftConfig(rank=4).alpha == 8
     assert (DpoConfig(objective="itool").rank, DpoConfig(objective="itool").alpha) == (8, 16)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_a_loss_that_is_no_number_stops_every_process(log: bool, tmp_path: Path) -> None:
+    job = TrainJob(tmp_path / "out", {})
+    with JsonlWriter(job.log_path) as writer:
+        journal = Journal(job, writer if log else None, lambda *_, **__: None, None)
+        state = SimpleNamespace(global_step=3)
+        # DeepSpeed has cleared the gradients by then.
+        journal.on_pre_optimizer_step(None, state, None, model=torch.nn.Linear(1, 1))
+        journal.on_log(None, state, None, {"loss": 0.5})
+        with pytest.raises(RunError, match="a loss is no longer a number in step 3"):
+            journal.on_log(None, state, None, {"loss": float("nan")})
 
 
 def test_what_changes_no_result_does_not_begin_a_training_anew(tmp_path: Path) -> None:

@@ -119,13 +119,19 @@ def test_convert_writes_nothing_where_it_fails(tmp_path: Path) -> None:
         ((source, "--out", out, "--to", "openai"), DataError, "none of its 1 tasks"),
         ((source, "--out", out, "--to", "hermes"), UsageError, "--to wants strop, openai, sharegpt"),
         ((source, "--out", tmp_path / "o.csv"), UsageError, r"\.jsonl or \.json"),
+        ((source, "--out", source), UsageError, "is the file that is read"),
         ((source, "--out", out, "--from", "openai"), DataError, "no task could be read"),
     ):
         result = CliRunner().invoke(app, ["convert", *map(str, words)])
         assert isinstance(result.exception, error)
         with pytest.raises(error, match=says):
             raise result.exception
+    for command in ("regroup", "check"):
+        result = CliRunner().invoke(app, [command, str(source), "--out", str(source)])
+        assert isinstance(result.exception, UsageError)
+        assert "is the file that is read" in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert len(source.read_text().splitlines()) == 1
 
 
 def test_demonstrations_may_be_of_any_layout(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ answer with nothing in it, or before which nothing stands, is context only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +115,13 @@ def read_call(value: Any, what: str) -> ToolCall:
         raise DataError(f"{what}: {error}") from error
 
 
+def refuse_unoffered(what: str, calls: Iterable[ToolCall], offered: Container[str]) -> None:
+    """Raises DataError where `what` calls a tool whose name is not `offered`."""
+    for call in calls:
+        if call.name not in offered:
+            raise DataError(f"{what} calls {call.name!r}, which is not offered")
+
+
 def tasks_of(
     row: Row,
     origin: Origin,
@@ -128,9 +135,7 @@ def tasks_of(
     """
     offered = {ToolSpec.from_openai(tool).name for tool in tools}
     for answer in answers:
-        unknown = [call.name for call in answer.gold.calls if call.name not in offered]
-        if unknown:
-            raise DataError(f"turn {answer.turn} calls {unknown[0]!r}, which is not offered")
+        refuse_unoffered(f"turn {answer.turn}", answer.gold.calls, offered)
     learned = [answer for answer in answers if answer.at > 0 and can_be_learned(answer.gold)]
     if not learned:
         raise DataError("no answer that could be learned")

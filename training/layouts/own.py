@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from strop.tools.errors import DataError
 from strop.tools.task import Task
 from strop.training.layouts.base import Origin, Row
-from strop.training.layouts.conversation import read_call
+from strop.training.layouts.conversation import read_call, refuse_unoffered
 
 
 class Own:
@@ -34,8 +33,5 @@ def own_task(row: Row) -> Task:
     if isinstance(calls, list):
         row = {**row, "calls": [read_call(call, "'calls'").to_json() for call in calls]}
     task = Task.from_json(row)
-    offered = {tool.name for tool in task.tools}
-    unknown = [call.name for call in (task.gold.calls if task.gold else ()) if call.name not in offered]
-    if unknown:
-        raise DataError(f"it calls {unknown[0]!r}, which is not offered")
+    refuse_unoffered("it", task.gold.calls if task.gold else (), {tool.name for tool in task.tools})
     return task

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from strop.tools import sealtools
-from strop.tools.errors import DataError
 from strop.tools.task import Task
 from strop.training.layouts.base import Origin, Row
+from strop.training.layouts.conversation import refuse_unoffered
 
 
 class SealTools:
@@ -23,8 +23,5 @@ class SealTools:
 
     def read(self, row: Row, origin: Origin) -> list[Task]:
         task = sealtools.read_row({**row, "id": origin.id_of(row)}, "")
-        offered = {tool.name for tool in task.tools}
-        for call in task.gold.calls if task.gold else ():
-            if call.name not in offered:
-                raise DataError(f"it calls {call.name!r}, which is not offered")
+        refuse_unoffered("it", task.gold.calls if task.gold else (), {tool.name for tool in task.tools})
         return [replace(task, source=origin.source)]

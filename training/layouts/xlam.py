@@ -14,7 +14,7 @@ from typing import Any
 from strop.tools.errors import DataError
 from strop.tools.task import Task
 from strop.training.layouts.base import Origin, Row
-from strop.training.layouts.conversation import read_call
+from strop.training.layouts.conversation import read_call, refuse_unoffered
 from strop.training.layouts.exact import parse_list
 
 LONGEST = 200
@@ -45,11 +45,8 @@ class XLam:
         if not isinstance(query, str) or not query.strip():
             raise DataError(f"'query' must be text, got {query!r}")
         tools = [_tool(tool) for tool in parse_list(row.get("tools"), "'tools'")]
-        offered = {tool["name"] for tool in tools}
         calls = [read_call(call, "'answers'") for call in parse_list(row.get("answers"), "'answers'")]
-        for call in calls:
-            if call.name not in offered:
-                raise DataError(f"'answers' calls {call.name!r}, which is not offered")
+        refuse_unoffered("'answers'", calls, {tool["name"] for tool in tools})
         made = {
             "id": origin.id_of(row),
             "messages": [{"role": "user", "content": query}],

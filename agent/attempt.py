@@ -10,7 +10,7 @@ from typing import Any
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Step, Trajectory, play
-from strop.agent.rows import REFUSED, TOO_LONG
+from strop.agent.rows import JUDGED, PROSE, REFUSED, TEXT, TOO_LONG
 from strop.agent.user import User
 from strop.tools.episode import Episode, Sequel, is_episode, is_sequel
 from strop.tools.errors import StepLimitError, TooLongError, UsageError
@@ -62,7 +62,7 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
         return _answer(_NO_ANSWER) | _too_long(str(error))
     if is_text_case(case):
         text = without_thoughts(answer.final.text, opened=answer.final.reasoning is not None)
-        return _answer(answer) | {"text": text} | case.score_text(text).to_json()
+        return _answer(answer) | {"text": text, JUDGED: TEXT} | case.score_text(text).to_json()
     return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 
 
@@ -79,7 +79,8 @@ async def _gone_on(
         return _row(case, Trajectory((), (), str(error), cut_off=True))
     # Waiting for conversations is no part of the answer's latency.
     began = time.monotonic()
-    return _row(episode, await play(episode, answerer, sampling, str(sample))) | {"seconds": _since(began)}
+    played = await play(episode, answerer, sampling, str(sample))
+    return _row(episode, played) | {JUDGED: PROSE, "seconds": _since(began)}
 
 
 def _since(began: float) -> float:

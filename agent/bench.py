@@ -12,12 +12,14 @@ A directory holds one benchmark of one model under one set of settings:
 A run that was stopped, however, goes on where it was when started again: rows already there are kept and
 not asked again. Later runs may add categories, raise the limit or take more samples; the summary speaks of
 all rows. A task that cannot be asked, because the endpoint refuses it or the model's template does, is wrong
-and the run goes on, unless `MOST_REFUSED` in a row are: then something is wrong with the run, and they are
-asked again by the next.
+and the run goes on. Where `MOST_REFUSED` in a row are, or all that a run asked, one that was answered before
+is asked once more: if that is refused as well, or there is none, something is wrong with the run, which
+stops; those in a row are asked again by the next.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +37,7 @@ from strop.agent.engines.base import Sampling
 from strop.agent.failure import failures_of
 from strop.agent.lock import held
 from strop.agent.outcome import write_outcome
-from strop.agent.rows import ANSWERS, Row, key_of, read_answers
+from strop.agent.rows import ANSWERS, REFUSED, Row, key_of, read_answers
 from strop.agent.summary import Summary, by_category, scores_of, usage_of
 from strop.agent.user import User
 from strop.tools.bfcl.results import write_results
@@ -51,6 +53,7 @@ Recall: TypeAlias = Callable[[Sequence[str]], Suite]
 """Loads categories of the suite, whole."""
 _Wanted: TypeAlias = tuple[AnyCase, int]
 """A case and the number of a sample."""
+_Ask: TypeAlias = Callable[[AnyCase, int], Awaitable[Any]]
 
 
 async def run_bench(
@@ -118,33 +121,42 @@ class _Asking:
     concurrency: int
     progress: bool
 
-    async def all(self, wanted: Iterable[_Wanted], out: Path) -> tuple[_Ledger, Iterable[Row]]:
+    async def all(self, wanted: Sequence[_Wanted], out: Path) -> tuple[_Ledger, Iterable[Row]]:
         """Ask what has no row yet; all rows, and those of the conversations."""
         with JsonlWriter(out / ANSWERS) as writer:
-            ledger = _Ledger(writer, read_answers(out))
+            ledger = _Ledger(writer, read_answers(out), wanted)
             todo = [one for one in wanted if (one[0].task.id, one[1]) not in ledger.rows]
             talked = read_conversations(out)
             talks = conversations_of(todo, talked)
             categories = [case.task.category for case, _ in (*talks, *todo)]
             with Board([*talked, *ledger.rows.values()], categories, self.progress) as board:
                 earlier = Conversations(out, talked, self.answerer, self.sampling, board.count)
+                one_doubts = asyncio.Lock()
+
+                async def row_of(case: AnyCase, sample: int) -> dict[str, Any]:
+                    sampling = self.sampling(sample)
+                    return await answered(case, self.answerer, sampling, sample, earlier.begin, self.user)
 
                 async def ask(case: AnyCase, sample: int) -> None:
-                    sampling = self.sampling(sample)
                     try:
-                        row = await answered(case, self.answerer, sampling, sample, earlier.begin, self.user)
+                        row = await row_of(case, sample)
                     except (RefusedError, UsageError) as error:
                         row = refused(case, sample, str(error))
                         ledger.hold(row, error)
+                        async with one_doubts:
+                            if ledger.doubtful:
+                                await ledger.prove(row_of)
                     else:
-                        ledger.add(row)
+                        ledger.add(row, case)
                     board.count(row)
 
                 # A conversation has those before it played first: a job a chain. What waits for one is last.
-                jobs: list[Callable[[], Awaitable[Any]]] = [partial(earlier.row, *one) for one in ends(talks)]
+                jobs: list[Callable[[], Awaitable[Any]]] = [
+                    partial(earlier.ahead, *one) for one in ends(talks)
+                ]
                 jobs += [partial(ask, *one) for one in sorted(todo, key=lambda one: is_sequel(one[0]))]
                 await in_flight(jobs, lambda job: job(), self.concurrency)
-                ledger.settle()
+                await ledger.settle(row_of)
         return ledger, earlier.rows
 
 
@@ -162,29 +174,48 @@ def _with_earlier(suite: Suite, rows: Iterable[Row], recall: Recall | None) -> S
 class _Ledger:
     """The rows there are, and the time they took, interruptions left out."""
 
-    def __init__(self, writer: JsonlWriter, kept: Iterable[dict[str, Any]]):
+    def __init__(self, writer: JsonlWriter, kept: Iterable[dict[str, Any]], wanted: Iterable[_Wanted]):
         self.rows = {key_of(row): row for row in kept}
         self._writer = writer
         self._before = max((row["elapsed"] for row in self.rows.values()), default=0.0)
         self._began = time.monotonic()
         self._held: list[tuple[dict[str, Any], StropError]] = []
+        self._has_answered = False
+        self._answered = next((one for one in wanted if self._has_answer(one)), None)
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: dict[str, Any], case: AnyCase) -> None:
         """Keep one more row, and those held back, on disk before this returns."""
         self._keep_held()
         self._keep(row)
+        self._answered = (case, row["sample"])
+        self._has_answered = True
 
     def hold(self, row: dict[str, Any], why: StropError) -> None:
-        """A task that could not be asked counts once another could. Raises `why` where too many could not."""
+        """A task that could not be asked counts once another could."""
         self._held.append((row, why))
-        if len(self._held) >= MOST_REFUSED:
-            raise why
 
-    def settle(self) -> None:
-        """Keep what is held back. Raises why the last of it is where there is nothing else."""
-        if self._held and not self.rows:
+    @property
+    def doubtful(self) -> bool:
+        """Whether so many are held back that the run itself may be to blame."""
+        return len(self._held) >= MOST_REFUSED
+
+    async def prove(self, ask: _Ask) -> None:
+        """Keep what is held back if a task that was answered before still is. Raises why it is not."""
+        if self._answered is None:
             raise self._held[-1][1]
+        await ask(*self._answered)
+        self._has_answered = True
         self._keep_held()
+
+    async def settle(self, ask: _Ask) -> None:
+        """Keep what is held back, where this run had any answer; else raises as `prove` does."""
+        if self._held and not self._has_answered:
+            await self.prove(ask)
+        self._keep_held()
+
+    def _has_answer(self, one: _Wanted) -> bool:
+        row = self.rows.get((one[0].task.id, one[1]))
+        return row is not None and row["error"] != REFUSED
 
     def _keep_held(self) -> None:
         for row, _ in self._held:

@@ -17,7 +17,8 @@ class Board(Progress):
     def __init__(self, kept: Iterable[Row], todo: Sequence[str], visible: bool):
         """`kept` are rows of earlier runs, `todo` the categories of what is still to be asked."""
         super().__init__(
-            TextColumn("{task.description}"),
+            # Names of categories are other people's, and may look like markup.
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[right]}"),

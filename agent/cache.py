@@ -34,6 +34,7 @@ class CachedAnswerer:
         self, inner: Answerer, path: Path, identity: Mapping[str, Any], prompt_of: Callable[[Task], Any]
     ):
         self._inner = inner
+        self._path = path
         self._identity = dict(identity)
         self._prompt_of = prompt_of
         self.found = 0
@@ -53,17 +54,30 @@ class CachedAnswerer:
         return self._inner.name
 
     async def answer(self, task: Task, sampling: Sampling) -> Answer:
-        """From the file, else asked and kept. Raises what the other answerer raises."""
+        """From the file, else asked and kept.
+
+        Raises what the other answerer raises, RunError where the file cannot be read or written.
+        """
         key = self._key(task, sampling)
-        kept = self._file.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        kept = self._do("SELECT answer FROM answers WHERE key = ?", key).fetchone()
         if kept is not None:
             self.found += 1
-            return answer_from_json(json.loads(kept[0]))
+            return self._read(kept[0])
         answer = await self._inner.answer(task, sampling)
-        self._file.execute(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json_text(answer_to_json(answer)))
-        )
+        self._do("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json_text(answer_to_json(answer)))
         return answer
+
+    def _do(self, statement: str, *values: str) -> sqlite3.Cursor:
+        try:
+            return self._file.execute(statement, values)
+        except sqlite3.Error as error:
+            raise RunError(f"the cache {self._path} cannot be used: {error}") from error
+
+    def _read(self, kept: str) -> Answer:
+        try:
+            return answer_from_json(json.loads(kept))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"the cache {self._path} holds what is no answer: move it away") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from strop.agent.outcome import SUMMARY
 from strop.agent.paired import Comparison, compare
 from strop.agent.rows import SETTINGS, Row, read_answers
 from strop.tools.errors import DataError, UsageError
@@ -65,7 +66,8 @@ class Report:
 def compare_runs(before: Path, after: Path, *, alpha: float = 0.05) -> Report:
     """Compare the benchmark directories `before` and `after`. Of several samples a task the first counts.
 
-    Raises DataError where one holds no answers, UsageError where they have no task in common.
+    Raises DataError where one holds no answers, UsageError where one was broken off or they have no task in
+    common.
     """
     notes = _different_settings(before, after)
     earlier, later = _rows(before), _rows(after)
@@ -109,10 +111,19 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _rows(run: Path) -> dict[str, Row]:
-    rows: dict[str, Row] = {row["id"]: row for row in read_answers(run) if not row.get("sample")}
-    if not rows:
+    every = read_answers(run)
+    if not every:
         raise DataError("no answers of a benchmark here", path=run)
-    return rows
+    if len(every) != _told(run):
+        raise UsageError(f"{run} was broken off: run it again, it goes on where it was")
+    return {row["id"]: row for row in every if not row.get("sample")}
+
+
+def _told(run: Path) -> int:
+    """Answers that a run's summary speaks of; it is written last."""
+    if not (run / SUMMARY).exists():
+        return 0
+    return sum(one["total"] for one in read_json(run / SUMMARY)["categories"].values())
 
 
 def _verdicts(rows: Mapping[str, Row], category: str | None = None) -> dict[str, bool]:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Trajectory, play
 from strop.agent.rows import Row, key_of
 from strop.tools.episode import Episode, Sequel, is_sequel
-from strop.tools.errors import DataError, StepLimitError
+from strop.tools.errors import DataError, RefusedError, StepLimitError, StropError, UsageError
 from strop.tools.files import JsonlWriter, read_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.suite import AnyCase
@@ -45,6 +46,7 @@ class Conversations:
         self._sampling = sampling
         self._played = played
         self._rows: dict[tuple[str, int], Row] = {key_of(row): row for row in talked}
+        self._refused: dict[tuple[str, int], StropError] = {}
         self._playing: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
@@ -60,12 +62,27 @@ class Conversations:
         earlier = [call for one in case.before for call in _calls(await self.row(one, sample))]
         return await asyncio.to_thread(case.begin, earlier, str(sample))
 
+    async def ahead(self, conversation: Sequel, sample: int) -> None:
+        """Play a conversation before it is needed; where it is refused, what needs it will learn so."""
+        with suppress(RefusedError, UsageError):
+            await self.row(conversation, sample)
+
     async def row(self, conversation: Sequel, sample: int) -> Row:
-        """A conversation's row; it is played if nobody has, after those before it. Raises as `play` does."""
+        """A conversation's row; it is played if nobody has, after those before it.
+
+        Raises as `play` does, RefusedError and UsageError once more without asking again.
+        """
         key = conversation.task.id, sample
         async with self._playing[key]:
+            if key in self._refused:
+                raise self._refused[key]
             if key not in self._rows:
-                self._keep(await self._play(conversation, sample))
+                try:
+                    played = await self._play(conversation, sample)
+                except (RefusedError, UsageError) as error:
+                    self._refused[key] = error
+                    raise
+                self._keep(played)
         return self._rows[key]
 
     async def _play(self, conversation: Sequel, sample: int) -> dict[str, Any]:

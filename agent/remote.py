@@ -126,6 +126,8 @@ class RemoteChat:
         body = self._body(task, sampling, names)
         response = await self._post(body)
         if names is None and _refuses_names(response, task):
+            if not self._safe_names:
+                self._say(f"{self._url}: names of tools go out in letters, digits, _ and - from now on")
             self._safe_names = True
             return await self.answer(task, sampling)
         if self._gives_way(response, body):
@@ -216,11 +218,12 @@ class RemoteChat:
 
         Others may be on their way as it was.
         """
-        text = response.text.lower() if response.status_code == 400 else ""
-        if "max_completion_tokens" in text and "max_tokens" in body:
+        if response.status_code != 400:
+            return False
+        if "max_completion_tokens" in response.text and "max_tokens" in body:
             self._limit_name = "max_completion_tokens"
             return True
-        if "temperature" in text and _UNSUPPORTED.search(text) and "temperature" in body:
+        if "temperature" in body and _takes_no(response, "temperature"):
             if self._tempered:
                 self._say(f"{self._url}: takes no temperature, so that answers are sampled as it sees fit")
             self._tempered = False
@@ -232,6 +235,8 @@ class RemoteChat:
         extra = reply.choices[0].strop
         if self._refine != "off" and extra is None:
             raise UsageError(f"{self._url} is no Strop server and cannot refine: ask with refinement off")
+        if self._refine != "off" and extra is not None and extra.stop_reason is StopReason.OFF:
+            raise UsageError(f"{self._url} did not refine, which it does only where tools are sent")
         if self._refine == "off" and extra is not None and extra.stop_reason is not StopReason.OFF:
             raise UsageError(
                 f"{self._url} refines by itself: start it with --refine off, or ask with --refine adaptive"
@@ -332,7 +337,20 @@ _TOO_LONG = (
     "prompt is too long",  # Anthropic
     "exceeds the maximum number of tokens",  # Gemini
 )
-_UNSUPPORTED = re.compile(r"unsupported|not supported?|only the default")
+_UNSUPPORTED = re.compile(r"unsupported|not supported?|only the default", re.IGNORECASE)
+
+
+def _takes_no(response: httpx.Response, parameter: str) -> bool:
+    """Whether a refusal is of a parameter: of the one it names, else of the one its text is about."""
+    try:
+        named = response.json()["error"]["param"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        named = None
+    if isinstance(named, str) and named:
+        return named == parameter
+    # A whole word: tools may well be called get_temperature.
+    text = response.text
+    return re.search(rf"\b{parameter}\b", text) is not None and _UNSUPPORTED.search(text) is not None
 
 
 def _says_too_long(text: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -62,7 +63,7 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
         raise UsageError(f"{results}: none of its files has a result")
     usage = sum((one.usage for one in every), Usage())
     reached = overalls(scores, {job.category: scored[job.category].size for job in jobs})
-    summary = Summary("bfcl", results.name, "unknown", summaries, usage, 0.0, reached)
+    summary = Summary("bfcl", results.resolve().name, "unknown", summaries, usage, 0.0, reached)
     version = version_of(find_data(), NAMES)
     settings = {"suite": summary.suite, "version": version, "model": summary.model, _SCORED: call_format}
     write_json(out / SETTINGS, settings)
@@ -229,7 +230,7 @@ def _step(
             for call in result
             for name, given in call.items()
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         text = json_text(result)
         return {"read": (), "content": text, "problem": f"no calls: {error}", "text": text, "repairs": []}
     return {"read": calls, "content": None, "problem": None, "text": "", "repairs": []}
@@ -271,10 +272,14 @@ def _told(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sum(value: Any) -> float:
-    """Of numbers at any depth."""
+    """Of numbers at any depth; what is none, or is beyond a float, counts as nothing."""
     if isinstance(value, list):
         return sum(map(_sum, value))
-    return float(value) if isinstance(value, int | float) else 0.0
+    try:
+        number = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _total(value: Any) -> int:

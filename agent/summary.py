@@ -3,7 +3,8 @@
 pass@k is the unbiased estimate of Chen et al. (2021, arXiv 2107.03374, equation 1): the chance that one of
 k samples drawn from those taken is right. majority@k takes the answer given most often among the first k
 samples (the one given first, among equals); equal are answers with the same canonical calls, and among those
-without a call the right ones and the wrong ones.
+without a call the right ones and the wrong ones. Where what was said is judged, that has to be the same. Both
+are of the tasks that were answered most often, where some were asked for more samples than others.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import comb
+from statistics import fmean as mean
 from typing import Any
 
 from strop.agent.answer import Usage
-from strop.agent.rows import Row
+from strop.agent.rows import JUDGED, PROSE, TEXT, Row
 from strop.tools.canonical import canonical
 from strop.tools.share import Share, wilson
 from strop.tools.spec import ToolCall
@@ -30,6 +32,10 @@ class CategorySummary:
     score: Share
     """Of all samples."""
     tasks: int
+    accuracy: float
+    """Mean over tasks of the share of their samples that are right, in [0, 1]."""
+    sampled: int
+    """Tasks that have as many samples as any, which the next two are of."""
     pass_at: Mapping[int, float]
     """Chance that one of k samples is right, in [0, 1]; only where there is more than one sample a task."""
     majority_at: Mapping[int, float]
@@ -42,18 +48,19 @@ class CategorySummary:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy. Samples of one task are not independent: tasks count."""
-        return wilson(self.score.accuracy * self.tasks, self.tasks)
+        return wilson(self.accuracy * self.tasks, self.tasks)
 
     def to_json(self) -> dict[str, Any]:
         several = {
             "tasks": self.tasks,
+            "sampled": self.sampled,
             "pass_at": {str(k): round(share, 6) for k, share in self.pass_at.items()},
             "majority_at": {str(k): round(share, 6) for k, share in self.majority_at.items()},
         }
         return {
             "correct": self.score.correct,
             "total": self.score.total,
-            "accuracy": self.score.accuracy,
+            "accuracy": self.accuracy,
             "interval": list(self.interval),
             **(several if self.pass_at else {}),
             "errors": dict(self.errors),
@@ -144,17 +151,18 @@ def _category(rows: Sequence[Row]) -> CategorySummary:
     tasks: dict[str, list[Row]] = {}
     for row in rows:
         tasks.setdefault(row["id"], []).append(row)
-    samples = min(map(len, tasks.values()))
+    samples = max(map(len, tasks.values()))
+    sampled = [group for group in tasks.values() if len(group) == samples]
     ks = [k for k in (1 << power for power in range(samples.bit_length())) if k <= samples]
     ks = [] if samples == 1 else sorted({*ks, samples})
-    rights = [(sum(bool(row["correct"]) for row in group), len(group)) for group in tasks.values()]
+    right = [sum(bool(row["correct"]) for row in group) for group in sampled]
     return CategorySummary(
-        score=Share(sum(right for right, _ in rights), len(rows)),
+        score=Share(sum(bool(row["correct"]) for row in rows), len(rows)),
         tasks=len(tasks),
-        pass_at={k: sum(pass_at(right, taken, k) for right, taken in rights) / len(rights) for k in ks},
-        majority_at={
-            k: sum(majority_is_right(group[:k]) for group in tasks.values()) / len(tasks) for k in ks
-        },
+        accuracy=mean(mean(bool(row["correct"]) for row in group) for group in tasks.values()),
+        sampled=len(sampled),
+        pass_at={k: mean(pass_at(count, samples, k) for count in right) for k in ks},
+        majority_at={k: mean(majority_is_right(group[:k]) for group in sampled) for k in ks},
         errors=dict(Counter(str(row["error"]) for row in rows if not row["correct"]).most_common()),
         seconds=sorted(row["seconds"] for row in rows if "seconds" in row),
     )
@@ -162,6 +170,12 @@ def _category(rows: Sequence[Row]) -> CategorySummary:
 
 def _answer_of(row: Row) -> str:
     """Equal for equal answers."""
+    judged = row.get(JUDGED)
+    if judged == TEXT:
+        return str(row["text"]).strip()
+    if judged == PROSE:
+        said = [step["content"] or "" for turn in row["turns"] for step in turn if not step["calls"]]
+        return " ".join(said[-1].lower().split()) if said else ""
     steps = [step for turn in row.get("turns", [[row]]) for step in turn]
     calls = [canonical(ToolCall(call["name"], call["arguments"]) for call in step["calls"]) for step in steps]
     # Prose is seldom the same twice; what it is worth is what its verdict says.

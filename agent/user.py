@@ -12,7 +12,8 @@ from typing import Any
 from strop.agent.answer import Answerer
 from strop.agent.engines.base import Sampling
 from strop.tools.episode import END
-from strop.tools.errors import EngineError, TooLongError, UsageError
+from strop.tools.errors import RefusedError, TooLongError, UsageError
+from strop.tools.formats.thoughts import without_thoughts
 from strop.tools.task import Message, Task
 
 _RULES = f"""You play a user who talks to an assistant. This is who you are and what you want:
@@ -39,8 +40,8 @@ class User:
     async def reply(self, task_id: str, instruction: str, conversation: Sequence[Message]) -> str:
         """What the user says next; `END` is in it where the dialogue is over.
 
-        Raises as the player does, EngineError where it says nothing, UsageError where the conversation is too
-        long for it.
+        Raises as the player does, RefusedError where it says nothing, UsageError where the conversation is
+        too long for it.
         """
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": _RULES.format(instruction=instruction)},
@@ -57,7 +58,8 @@ class User:
             answer = await self._player.answer(task, self._sampling)
         except TooLongError as error:
             raise UsageError(f"the one who plays the user of {task_id!r}: {error}") from error
-        said = (answer.content or answer.final.text).strip()
+        # Without tools nobody has parted its thoughts from what it says.
+        said = without_thoughts(answer.content or answer.final.text).strip()
         if not said:
-            raise EngineError(f"the one who plays the user of {task_id!r} said nothing")
+            raise RefusedError(f"the one who plays the user of {task_id!r} said nothing")
         return said

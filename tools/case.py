@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from strop.tools.judge import judge
@@ -39,11 +39,18 @@ def gold_lines(task: Task) -> tuple[str, ...]:
     return tuple(str(call) for call in task.gold.calls) or ("no call",)
 
 
-def judged_suite(name: str, tasks: Sequence[Task], limit: int | None = None) -> Suite:
-    """Tasks of one's own as a suite, the first `limit` of each category."""
+def judged_suite(
+    name: str, tasks: Sequence[Task], limit: int | None = None, categories: Container[str] | None = None
+) -> Suite:
+    """Tasks of one's own as a suite, the first `limit` of each category, or of these `categories`.
+
+    Its version is of all tasks, so that a run may go on with more of them.
+    """
     kept: list[Task] = []
     sizes: dict[str, int] = {}
     for task in tasks:
+        if categories is not None and task.category not in categories:
+            continue
         sizes[task.category] = sizes.get(task.category, 0) + 1
         if limit is None or sizes[task.category] <= limit:
             kept.append(task)

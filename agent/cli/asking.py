@@ -93,6 +93,11 @@ async def opened_answerer(asked: Asked, cache: Path | None = None) -> AsyncItera
             yield Opened(cached, opened.known_by)
 
 
+def _sent(task: Task) -> Any:
+    """What of a task an endpoint is sent."""
+    return [[dict(message) for message in task.messages], [tool.to_openai() for tool in task.tools]]
+
+
 @asynccontextmanager
 async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], Any]]]:
     """And what a task's prompt is: its ids; of an endpoint what it is sent."""
@@ -102,6 +107,8 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
             raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
         if asked.engine_flags:
             raise UsageError("--endpoint asks a server: --engine-arg makes no sense with it")
+        if asked.prompt_mode and setting.rounds:
+            raise UsageError("--prompt-mode sends no tools, and servers refine only where there are some")
         from rich.console import Console
 
         from strop.agent.remote import RemoteChat, chat_url
@@ -112,10 +119,10 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
             api_key=asked.api_key,
             refine=asked.refine,
             prompt_mode=asked.prompt_mode,
-            say=Console(stderr=True).print,
+            say=Console(stderr=True, markup=False).print,
         ) as remote:
             mode = {"tools": "in the prompt"} if asked.prompt_mode else {}
-            yield Opened(remote, {"endpoint": chat_url(asked.endpoint), **mode}), Task.to_json
+            yield Opened(remote, {"endpoint": chat_url(asked.endpoint), **mode}), _sent
         return
     if asked.prompt_mode:
         raise UsageError("--prompt-mode is for endpoints: here a model's own template shows it the tools")

@@ -236,8 +236,7 @@ def _suite_of(file: Path, categories: Sequence[str], limit: int | None, data: Pa
     there = dict.fromkeys(task.category for task in tasks)
     if absent := [name for name in categories if name not in there]:
         raise UsageError(f"{file}: no category {absent[0]!r}; it has {', '.join(there)}")
-    kept = [task for task in tasks if not categories or task.category in categories]
-    return judged_suite(file.name, kept, limit)
+    return judged_suite(file.name, tasks, limit, categories or None)
 
 
 def _sampling(max_tokens: int, temperature: float, seed: int | None) -> Sampling:
@@ -307,13 +306,13 @@ def _show(summary: Summary, out: Path) -> None:
             name,
             str(score.correct),
             str(score.total),
-            f"{score.accuracy:.1%}",
+            f"{one.accuracy:.1%}",
             f"{low:.1%} – {high:.1%}",
             *more,
         )
     for overall in summary.overalls:
         table.add_row(overall.name, "", "", f"{overall.accuracy:.1%}", "partial" if overall.partial else "")
-    Console().print(table)
+    Console(markup=False).print(table)
     official = ", the official layout" if (out / "result").is_dir() else ""
     typer.echo(f"answers, summary{official} and page.html are in {out}")
 
@@ -329,7 +328,7 @@ def _show_comparison(report: Report, flips: int) -> None:
             line.name, str(paired.total), str(paired.before), str(paired.after), f"{paired.difference:+.1%}",
             str(len(paired.gained)), str(len(paired.lost)), f"{line.p_value:.3g}",
         )  # fmt: skip
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     for title, ids in (
         ("right before, wrong now", report.all.lost),

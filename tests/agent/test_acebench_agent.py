@@ -22,7 +22,7 @@ from strop.tools.acebench.checker import state_faults
 from strop.tools.acebench.suite import load_suite
 from strop.tools.acebench.worlds import Setup, World
 from strop.tools.episode import END, is_dialogue, is_episode
-from strop.tools.errors import DataError, EngineError, UsageError
+from strop.tools.errors import DataError, RefusedError, UsageError
 from strop.tools.files import write_jsonl
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -215,8 +215,12 @@ async def test_a_simulator_that_cannot_begin_ends_the_run_with_the_reason(data: 
 
 async def test_who_plays_the_user_must_say_something(data: Path, tmp_path: Path) -> None:
     suite = load_suite(["agent_multi_turn"], data=data, limit=1)
-    with pytest.raises(EngineError, match="said nothing"):
+    with pytest.raises(RefusedError, match="said nothing"):
         await run_bench(suite, Script([END]), tmp_path / "a", progress=False, user=User(Script([" "])))
+    # Its thoughts are nobody's business, and end nothing.
+    model, player = Script([[WIFI], [SEND], "Sent."]), Script([f"<think>Say {END}?</think>Send hi.", END])
+    await run_bench(suite, model, tmp_path / "c", progress=False, user=User(player))
+    assert read_answers(tmp_path / "c")[0]["asked"][0][-1]["content"] == "Send hi."
     # What is said first does not end a dialogue.
     model = Script([[WIFI], [SEND], "Sent."])
     await run_bench(suite, model, tmp_path / "b", progress=False, user=User(Script([f"Later: {END}", END])))

@@ -170,19 +170,50 @@ async def test_a_task_that_is_refused_is_wrong_and_the_run_goes_on(tmp_path: Pat
 
 
 async def test_where_all_is_refused_the_run_stops_and_nothing_counts(tmp_path: Path) -> None:
+    answerer = Fixed(right)
+
     def refuses_late(task: Task) -> Answer:
-        if int(task.id[1:]) > 0:
+        if len(answerer.asked) > 1:
             raise RefusedError("HTTP 400: no such model")
         return right(task)
 
-    answerer = Fixed(refuses_late)
+    answerer.reply = refuses_late
     with pytest.raises(RefusedError, match="no such model"):
         await bench(answerer, tmp_path, concurrency=1)
-    assert len(answerer.asked) == 1 + MOST_REFUSED
+    assert answerer.asked == [*(f"t{number}" for number in range(1 + MOST_REFUSED)), "t0"]
     assert [row["id"] for row in read_answers(tmp_path)] == ["t0"]
     with pytest.raises(RefusedError, match="no such model"):
         await bench(answerer, tmp_path / "few", CASES[1:3])
     assert read_answers(tmp_path / "few") == []
+    summary = await bench(Fixed(right), tmp_path)
+    assert sum(one.score.correct for one in summary.categories.values()) == 10
+
+
+@pytest.mark.parametrize("concurrency", [1, 10])
+async def test_refused_tasks_in_a_row_count_where_another_is_still_answered(
+    tmp_path: Path, concurrency: int
+) -> None:
+    def has_no_system_role(task: Task) -> Answer:
+        if task.id != "t0":
+            raise UsageError("this template has no system role")
+        return right(task)
+
+    answerer = Fixed(has_no_system_role)
+    await bench(answerer, tmp_path, CASES[:1])
+    summary = await bench(answerer, tmp_path, concurrency=concurrency)
+    assert sum(one.errors.get("refused", 0) for one in summary.categories.values()) == 9
+    assert len(read_answers(tmp_path)) == 10
+    assert answerer.asked.count("t0") == 2
+
+
+async def test_a_run_that_only_met_refusals_does_not_count_them(tmp_path: Path) -> None:
+    def refuses(_task: Task) -> Answer:
+        raise UsageError("it refines by itself")
+
+    await bench(Fixed(right), tmp_path, CASES[:5])
+    with pytest.raises(UsageError, match="it refines by itself"):
+        await bench(Fixed(refuses), tmp_path)
+    assert len(read_answers(tmp_path)) == 5
     summary = await bench(Fixed(right), tmp_path)
     assert sum(one.score.correct for one in summary.categories.values()) == 10
 
@@ -366,6 +397,27 @@ async def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     summary = await bench(second, tmp_path)
     assert sorted(second.asked + kept) == [each.task.id for each in CASES]
     assert sum(one.score.correct for one in summary.categories.values()) == len(CASES)
+
+
+async def test_what_was_said_is_what_a_majority_agrees_on_where_it_is_judged(tmp_path: Path) -> None:
+    class Saying(Fixed):
+        async def answer(self, task: Task, sampling: Sampling) -> Answer:
+            return said(text=("a", "b", "c", task.id, task.id)[sampling.seed or 0])
+
+    options: dict[str, Any] = {"samples": 5, "sampling": Sampling(temperature=1.0), "concurrency": 1}
+    summary = await bench(Saying(right), tmp_path, [ByText(case("t0", "simple").task)], **options)
+    assert summary.categories["simple"].majority_at[5] == 1.0
+
+
+async def test_tasks_with_fewer_samples_do_not_hide_the_others(tmp_path: Path) -> None:
+    warm = Sampling(temperature=1.0, seed=0)
+    odd = Fixed(lambda task: said(task.id if task.id == "t0" else "other"))
+    await bench(odd, tmp_path, CASES[:2], sampling=warm)
+    summary = await bench(odd, tmp_path, CASES[:1], sampling=warm, samples=4)
+    one = summary.categories["simple"]
+    assert (one.tasks, one.sampled, one.accuracy) == (2, 1, 0.5)
+    assert (one.score.correct, one.score.total) == (4, 5)
+    assert list(one.pass_at) == [1, 2, 4]
 
 
 async def test_several_samples_have_seeds_of_their_own_and_say_what_they_are_worth(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,6 +54,22 @@ async def test_the_same_question_is_asked_once_and_another_is_not_mistaken_for_i
     with CachedAnswerer(inner, path, {"model": "b"}, Task.to_json) as cached:
         await cached.answer(TASK, Sampling())
     assert inner.asked == 4
+
+
+async def test_a_row_that_is_no_answer_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with CachedAnswerer(Counting(), path, {}, Task.to_json) as cached:
+        await cached.answer(TASK, Sampling())
+        sqlite3.connect(path, isolation_level=None).execute("UPDATE answers SET answer = '{}'")
+        with pytest.raises(RunError, match=r"answers\.sqlite holds what is no answer"):
+            await cached.answer(TASK, Sampling())
+    foreign = sqlite3.connect(tmp_path / "foreign.sqlite", isolation_level=None)
+    foreign.execute("CREATE TABLE answers (name TEXT)")
+    with (
+        CachedAnswerer(Counting(), tmp_path / "foreign.sqlite", {}, Task.to_json) as cached,
+        pytest.raises(RunError, match=r"foreign\.sqlite cannot be used: no such column"),
+    ):
+        await cached.answer(TASK, Sampling())
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ def run(out: Path, verdicts: dict[str, bool], category: str = "simple") -> Path:
     ]
     with (out / "answers.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+    whole = len((out / "answers.jsonl").read_text().splitlines())
+    (out / "summary.json").write_text(json.dumps({"categories": {"all of it": {"total": whole}}}))
     return out
 
 
@@ -89,6 +91,18 @@ def test_a_run_that_cannot_be_compared_is_no_worse_one(tmp_path: Path) -> None:
     for other in (later, tmp_path / "nowhere"):
         result = CliRunner().invoke(app, ["compare", str(before), str(other)])
         assert isinstance(result.exception, UsageError)  # which is exit code 2
+
+
+def test_a_run_that_broke_off_is_not_compared(tmp_path: Path) -> None:
+    before, after = pair(tmp_path, "+" * 8, "+" * 8)
+    lines = (after / "answers.jsonl").read_text().splitlines(keepends=True)
+    (after / "answers.jsonl").write_text("".join(lines[:2]))
+    result = CliRunner().invoke(app, ["compare", str(before), str(after)])
+    assert isinstance(result.exception, UsageError)
+    assert f"{after} was broken off" in str(result.exception)
+    (after / "summary.json").unlink()
+    with pytest.raises(UsageError, match="broken off"):
+        compare_runs(before, after)
 
 
 @given(st.dictionaries(st.text(min_size=1), st.floats(0, 1), min_size=1))

@@ -23,7 +23,7 @@ from strop.agent.outcome import PAGE
 from strop.agent.rows import ANSWERS, read_answers
 from strop.agent.scoring import score_results
 from strop.tools.episode import Episode, Played
-from strop.tools.errors import DataError, StepLimitError, TooLongError, UsageError
+from strop.tools.errors import DataError, RefusedError, StepLimitError, TooLongError, UsageError
 from strop.tools.spec import ToolCall
 from strop.tools.suite import Suite
 from strop.tools.task import Task
@@ -155,6 +155,25 @@ async def test_a_conversation_is_played_once_and_never_again(tmp_path: Path) -> 
     (tmp_path / ANSWERS).unlink()
     with pytest.raises(UsageError, match=r"holds answers made with .*model 'notetaker', now 'other'"):
         await run_bench(suite, Notetaker("x", name="other"), tmp_path, progress=False)
+
+
+async def test_a_refused_conversation_costs_its_questions_only(tmp_path: Path) -> None:
+    @dataclass(slots=True)
+    class Refusing(Notetaker):
+        async def answer(self, task: Task, sampling: Sampling) -> Answer:
+            if "prereq_11" in task.id:
+                self.asked.append(task)
+                raise RefusedError("HTTP 400: content filter")
+            return await Notetaker.answer(self, task, sampling)
+
+    suite = load_suite(["memory_kv"])
+    other = next(case for case in suite.cases if "healthcare" not in case.task.id)
+    cases = (*healthcare("memory_kv", 3).cases, other)
+    model = Refusing(ADDS["memory_kv"])
+    await run_bench(Suite("bfcl", suite.version, cases, suite.sizes), model, tmp_path, progress=False)
+    rows = {row["id"]: row for row in read_answers(tmp_path)}
+    assert [rows[case.task.id]["error"] for case in cases[:3]] == ["refused"] * 3
+    assert rows[other.task.id]["error"] != "refused"
 
 
 async def test_a_conversation_too_long_for_the_model_leaves_nothing(tmp_path: Path) -> None:

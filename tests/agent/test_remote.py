@@ -154,6 +154,22 @@ async def test_an_endpoint_that_limits_and_samples_its_own_way_is_asked_so() -> 
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Invalid schema for function 'get_temperature': keyword 'foo' is not supported."},
+        {"message": "The temperature of the function's schema is not supported.", "param": "tools"},
+    ],
+)
+async def test_a_refusal_of_something_else_does_not_turn_sampling_off(error: dict[str, str]) -> None:
+    with serving(Says(json.dumps({"error": error}), 400), RAIN) as endpoint:
+        async with RemoteChat(endpoint.url, "m") as remote:
+            with pytest.raises(RefusedError):
+                await remote.answer(TASK, Sampling(temperature=0.7))
+            await remote.answer(TASK, Sampling(temperature=0.7))
+    assert [body["temperature"] for body in endpoint.bodies] == [0.7, 0.7]
+
+
+@pytest.mark.parametrize(
     ("says", "kind"),
     [
         (Says("content filter", 400), RefusedError),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from contextlib import suppress
 from importlib import util
 from pathlib import Path
@@ -110,6 +112,21 @@ def test_every_task_is_asked_in_every_way_and_its_gold_is_right() -> None:
             )
             assert case.score_text(text).correct
             assert case.score_text("Let me see.").error is ErrorKind.UNPARSABLE
+
+
+@needs_bfcl
+def test_ids_and_prompts_are_those_that_were_compared_with_the_official_ones() -> None:
+    cases = load_suite(["format_sensitivity"]).cases
+    ids = [case.task.id for case in cases]
+    assert [ids[place].rpartition(":")[2] for place in (0, 779, 780)] == [
+        "simple_python_19", "simple_python_393", "parallel_9",
+    ]  # fmt: skip
+    assert all(task_id.startswith(f"format_sensitivity_{place}:") for place, task_id in enumerate(ids))
+    told = hashlib.sha256()
+    for case in cases:
+        told.update(json.dumps([case.task.id, case.task.messages]).encode())
+    # benchmarks/bfcl_prompts_agreement.py found no difference in these.
+    assert told.hexdigest() == "d4b53d5c0d9e5ff349783fb7da9bd4c38f0fd83ce408092ca17ceae70770a254"
 
 
 def test_the_score_is_how_much_the_ways_differ() -> None:

@@ -3,7 +3,7 @@
 Version 4 (bfcl-eval 2026.3.23, ``generate_leaderboard_csv``): a tenth each for non-live, live and
 irrelevance, three for multi-turn and four for the agentic categories. Version 3: the mean of non-live, live
 and multi-turn, where irrelevance is part of the first and irrelevance and relevance of the second. In both,
-what was not run counts as zero.
+categories that were not run count as zero; of those run in part, the tasks that were.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ NON_LIVE_CALLS = ("multiple", "parallel", "parallel_multiple")
 LIVE_CALLS = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
 MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 WEB_SEARCH = ("web_search_base", "web_search_no_snippet")
+_LIVE_TASKS = {
+    "live_simple": 258,
+    "live_multiple": 1053,
+    "live_parallel": 16,
+    "live_parallel_multiple": 24,
+    "live_irrelevance": 884,
+    "live_relevance": 16,
+}
+"""What a category that was not run weighs beside others."""
 FORMAT_SENSITIVITY = "format_sensitivity"
 MEMORY = ("memory_kv", "memory_vector", "memory_rec_sum")
 
@@ -76,8 +85,9 @@ class _Table:
 
     def weighted(self, categories: Sequence[str]) -> float:
         """Every task counts the same, whatever its category."""
-        asked = [right for category in categories for right in self._scores.get(category, {}).values()]
-        return mean(asked) if asked else 0.0
+        tasks = [len(self._scores.get(category, ())) or _LIVE_TASKS[category] for category in categories]
+        right = [self._accuracy(category) * count for category, count in zip(categories, tasks, strict=True)]
+        return sum(right) / sum(tasks)
 
     def non_live(self) -> float:
         return mean((self.mean(SIMPLE), *map(self._accuracy, NON_LIVE_CALLS)))

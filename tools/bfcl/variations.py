@@ -16,7 +16,6 @@ from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from strop.tools.bfcl.answers import FORMS, UnreadableError, read_answer
 from strop.tools.bfcl.checker import check
@@ -101,8 +100,13 @@ class VariedCase:
 def vary(cases: Mapping[str, BfclCase], directory: Path) -> Iterator[VariedCase]:
     """The tasks that the benchmark names, each in every variation, in its order. Raises DataError."""
     named = read_json(question_file(directory, FORMAT_SENSITIVITY))
-    wanted = {task_id for ids in named.values() for task_id in ids}
-    chosen = [case for case in cases.values() if case.task.id in wanted]
+    wanted = {category: frozenset(ids) for category, ids in named.items()}
+    chosen = [
+        case
+        for category, ids in wanted.items()
+        for case in cases.values()
+        if case.task.category == category and case.task.id in ids
+    ]
     for number, (case, variation) in enumerate(product(chosen, VARIATIONS)):
         yield VariedCase(_task(case, variation, number), case, variation)
 
@@ -152,8 +156,8 @@ def _python_documents(functions: Sequence[Mapping[str, Any]]) -> str:
         lines += ["    Args:"] if properties else []
         for name, schema in properties.items():
             lines += _python_lines(name, schema, 8)
-        blocks.append("\n".join([*lines, '    """']))
-    return "\n\n".join(blocks)
+        blocks.append("\n".join([*lines, '    """', *5 * [""]]))
+    return "\n".join(blocks).removesuffix("\n")
 
 
 def _python_lines(name: str, schema: Mapping[str, Any], indent: int) -> Iterator[str]:
@@ -167,10 +171,16 @@ def _python_type(schema: Mapping[str, Any]) -> str:
     kind: str = schema.get("type", "string")
     if kind in ("array", "list", "tuple") and "items" in schema:
         return f"list[{_python_type(schema['items'])}]"
-    return {"string": "str", "integer": "int", "boolean": "bool", "object": "dict"}.get(kind, kind)
+    if kind in ("object", "dict") and "additionalProperties" in schema:
+        return f"dict[str, {_python_type(schema['additionalProperties'])}]"
+    return _PYTHON_TYPES.get(kind, kind)
+
+
+_PYTHON_TYPES = {"string": "str", "number": "float", "integer": "int", "boolean": "bool", "object": "dict"}
 
 
 def _xml_documents(functions: Sequence[Mapping[str, Any]]) -> str:
+    """Each tool as an element; nothing in it is escaped, and attributes have no commas."""
     blocks = []
     for function in functions:
         parameters = function["parameters"]
@@ -179,11 +189,11 @@ def _xml_documents(functions: Sequence[Mapping[str, Any]]) -> str:
             for name, schema in parameters.get("properties", {}).items()
         )
         blocks.append(
-            f"<function name={quoteattr(function['name'])}>\n"
-            f"  <desc>{escape(function.get('description', ''))}</desc>\n"
-            f"  <params>\n{inside}  </params>\n</function>"
+            f'<function name="{function["name"]}">\n'
+            f"  <desc>{function.get('description', '')}</desc>\n"
+            f"  <params>\n{inside}  </params>\n</function>\n"
         )
-    return "\n\n".join(blocks)
+    return "\n".join(blocks)
 
 
 def _xml_parameter(name: str, schema: Mapping[str, Any], required: Sequence[str] | None, indent: int) -> str:
@@ -191,16 +201,18 @@ def _xml_parameter(name: str, schema: Mapping[str, Any], required: Sequence[str]
     kind = schema.get("type", "string")
     if "type" in schema.get("items", {}):
         kind = f"{kind}[{schema['items']['type']}]"
+    elif "additionalProperties" in schema:
+        kind = f"{kind}[{schema['additionalProperties'].get('type', 'string')}]"
     needed = "true" if required is None or name in required else "false"
-    default = f" default={quoteattr(str(schema['default']))}" if "default" in schema else ""
+    default = f' default="{schema["default"]!r}"' if "default" in schema else ""
+    attributes = f'name="{name}" type="{kind}" required="{needed}"{default}'.replace(",", "")
     inner = "".join(
         _xml_parameter(child, child_schema, schema.get("required"), indent + 4)
         for child, child_schema in schema.get("properties", {}).items()
     )
-    nested = f"{space}  <params>\n{inner}{space}  </params>\n" if inner else ""
+    nested = f"{space}  <params>\n{inner}{space}  </params>\n" if "properties" in schema else ""
     return (
-        f'{space}<param name={quoteattr(name)} type={quoteattr(kind)} required="{needed}"{default}>\n'
-        f"{space}  <desc>{escape(_described(schema))}</desc>\n{nested}{space}</param>\n"
+        f"{space}<param {attributes}>\n{space}  <desc>{_described(schema)}</desc>\n{nested}{space}</param>\n"
     )
 
 

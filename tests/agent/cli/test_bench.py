@@ -62,6 +62,22 @@ def test_tools_can_go_into_the_prompt(tmp_path: Path) -> None:
     assert settings["tools"] == "in the prompt"
 
 
+def test_other_peoples_names_are_shown_as_they_are_and_more_categories_go_on(tmp_path: Path) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    names = ("cat[/i]", "[red]cat[/red]")
+    rows = [Task(f"{name}:1", ({"role": "user", "content": "Hi"},), (), Gold(()), name) for name in names]
+    tasks.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
+    with serving(RIGHT) as endpoint:
+        cache = ("--cache", tmp_path / "cache.sqlite")
+        asked = ("run", tasks, "m", "--endpoint", endpoint.url, "--out", tmp_path / "o", *cache)
+        assert "cat[/i]" in bench(*asked, "--categories", names[0])
+        assert "[red]cat[/red]" in bench(*asked, "--categories", ",".join(names))
+        # What an endpoint is sent is the same for both.
+        assert len(endpoint.bodies) == 1
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert set(summary["categories"]) == set(names)
+
+
 def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
     tasks = tmp_path / "tasks.jsonl"
     task = Task("t", ({"role": "user", "content": "Hi"},), (), Gold(()), "sums")
@@ -69,6 +85,10 @@ def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
     for words, reason in (
         (("--categories", "sum"), "no category 'sum'; it has sums"),
         (("--data", tmp_path), "--data is for suites of your own"),
+        (
+            ("--endpoint", "http://127.0.0.1:9", "--prompt-mode", "--refine", "adaptive"),
+            "--prompt-mode sends no tools",
+        ),
     ):
         asked = ["run", tasks, "m", "--out", tmp_path / "o", *words]
         result = CliRunner().invoke(app, [str(word) for word in asked])

@@ -33,9 +33,11 @@ from strop.refine.measures import (
 )
 from strop.refine.pairs import PairKind
 from strop.refine.record import PairRecord, pairs_file, read_records
+from strop.refine.store import CollectionDir
 from strop.tools.bounds import require
 from strop.tools.errors import DataError
 from strop.tools.files import BadRow, read_jsonl
+from strop.tools.formats import DEFAULT_FORMAT
 from strop.tools.share import wilson
 from strop.tools.task import Task
 
@@ -144,6 +146,8 @@ class Knowledge:
     """Ids that end a turn; empty: those most full pairs end by."""
     worlds: str = ""
     """Module of simulated worlds the pairs were judged in, too; empty: none."""
+    call_format: str = DEFAULT_FORMAT
+    """What answers are read as first, as when they were sampled."""
 
 
 def audit(
@@ -151,7 +155,7 @@ def audit(
 ) -> Audit:
     """Look at every row and at all of them together. Pure; `records` and `bad` are `read_records`'s."""
     end_ids = tuple(sorted(known.end_ids)) or usual_ends(records)
-    judged = [JudgedRow.of(one, known.tasks or {}, known.worlds) for one in records]
+    judged = [JudgedRow.of(one, known.tasks or {}, known.worlds, known.call_format) for one in records]
     findings = [Finding(row.line, "", Defect.UNREADABLE, row.reason) for row in bad]
     for one in judged:
         findings += faults(one, thresholds.min_margin, thresholds.max_length, end_ids, known.tasks)
@@ -191,7 +195,8 @@ def audit_file(
 ) -> Audit:
     """Audit a pairs file, or a collection's directory with its deficiencies.jsonl unless another is named.
 
-    Raises DataError where a file cannot be read, or holds no row at all.
+    Beside a collection's settings answers are read in its policy's call format. Raises DataError where a file
+    cannot be read, or holds no row at all.
     """
     records, bad = read_records(path)
     if not records and not bad:
@@ -199,7 +204,10 @@ def audit_file(
     beside = path / "deficiencies.jsonl"
     report = deficiencies or (beside if beside.exists() else None)
     errors, ends = read_sampled(report) if report else ({}, frozenset())
-    return audit(records, bad, thresholds, Knowledge(tasks, errors, end_ids or ends, worlds))
+    folder = CollectionDir(path if path.is_dir() else path.parent)
+    call_format = folder.call_format() if folder.is_made else DEFAULT_FORMAT
+    known = Knowledge(tasks, errors, end_ids or ends, worlds, call_format)
+    return audit(records, bad, thresholds, known)
 
 
 def read_sampled(file: Path) -> tuple[dict[str, int], frozenset[int]]:

@@ -14,7 +14,7 @@ from strop.refine.pairs import PairKind
 from strop.refine.record import PairRecord, RecordSide
 from strop.refine.sample import Outcome, assess
 from strop.refine.simulated import executed
-from strop.tools.formats import read_calls
+from strop.tools.formats import DEFAULT_FORMAT, read_calls
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
 
@@ -82,8 +82,15 @@ class JudgedRow:
         return self.chosen is not None
 
     @classmethod
-    def of(cls, record: PairRecord, tasks: Mapping[str, Task], worlds: str = "") -> Self:
-        """Read both sides, and judge them where they are whole answers to a known task.
+    def of(
+        cls,
+        record: PairRecord,
+        tasks: Mapping[str, Task],
+        worlds: str = "",
+        call_format: str = DEFAULT_FORMAT,
+    ) -> Self:
+        """Read both sides, as `call_format` first, and judge them where they are whole answers to a known
+        task.
 
         `worlds` is as of `strop.refine.simulated.judged`.
         """
@@ -92,7 +99,7 @@ class JudgedRow:
             return cls(record, Preference(record.context_ids, *texts), None, None)
         task = tasks.get(record.task_id)
         sides = [
-            _outcome(side.text or "", record.prefix_ids + side.ids, task, worlds)
+            _outcome(side.text or "", record.prefix_ids + side.ids, task, worlds, call_format)
             for side in (record.chosen, record.rejected)
         ]
         preference = Preference(record.prompt_ids, *(side.meaning for side in sides))
@@ -104,10 +111,11 @@ def _written(side: RecordSide) -> str:
     return str(side.ids) if side.text is None else evenly_spaced(side.text)
 
 
-def _outcome(text: str, ids: Ids, task: Task | None, worlds: str) -> Outcome:
+def _outcome(text: str, ids: Ids, task: Task | None, worlds: str, call_format: str) -> Outcome:
     """What a whole answer says, and is worth where the task is known."""
     thinking = "</think>" in text and not text.lstrip().startswith("<think>")  # opened by the prompt
-    reading = read_calls(text, tools=task.tools if task else (), thinking=thinking)
+    tools = task.tools if task else ()
+    reading = read_calls(text, preferred=call_format, tools=tools, thinking=thinking)
     calls = () if reading.problem else reading.calls
     draft = Draft((), ids, text, calls, reading.content, problem=reading.problem)
     if task is not None:

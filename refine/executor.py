@@ -68,4 +68,4 @@ class Here:
 def identity_of(policy: Policy) -> dict[str, Any]:
     """What tells collections of different policies apart; JSON values."""
     model = {"model": policy.name, "engine_model": policy.engine.info.model, "adapter": policy.adapter}
-    return {**model, **known_by(policy)}
+    return {**model, **known_by(policy), "call_format": policy.template.call_format}

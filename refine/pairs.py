@@ -159,13 +159,21 @@ def candidates(
 
 
 def _at(tree: SearchTree, node: Node, template: Template) -> Iterator[PreferencePair]:
-    """Pairs whose two sides part at or after `node`: its best child against every worse one."""
+    """Pairs whose two sides part at or after `node`: its best child against every worse one.
+
+    Of whole answers the best child that has a right one against every other: one of near misses may well be
+    worth more, and what it says most often is then what is to be rejected.
+    """
     ranked = sorted(tree.children(node), key=lambda child: -child.value)
     best, worse = ranked[0], [child for child in ranked if child.value < ranked[0].value]
     for child in worse:
         chosen, rejected = (_fragment_side(tree, one, template) for one in (best, child))
         yield _fragment(tree, node, chosen, rejected, template)
-    yield from _answers(tree, best, worse)
+    right = next((child for child in ranked if _endings(tree, [child], correct=True)), None)
+    if right is best:
+        yield from _answers(tree, best, worse)
+    elif right is not None:
+        yield from _answers(tree, right, [child for child in ranked if child is not right])
 
 
 def _fragment_side(tree: SearchTree, child: Node, template: Template) -> Side:
@@ -192,7 +200,15 @@ def _answers(tree: SearchTree, best: Node, worse: Sequence[Node]) -> Iterator[Pr
     chosen = _answer_side(tree, right[0])
     for child in worse:
         for wrong in _by_typicality(tree, _endings(tree, [child], correct=False), chosen.ids)[:1]:
-            yield _pair(tree, PairKind.FULL, (), chosen, _answer_side(tree, wrong))
+            rejected = _answer_side(tree, wrong)
+            if best.value > child.value:
+                yield _pair(tree, PairKind.FULL, (), chosen, rejected)
+            else:  # then what the two answers are worth, not what is beside them
+                ours, theirs = (
+                    replace(chosen, value=right[0][1].value),
+                    replace(rejected, value=wrong[1].value),
+                )
+                yield _pair(tree, PairKind.FULL, (), ours, theirs)
 
 
 def _answer_side(tree: SearchTree, ending: Ending) -> Side:

@@ -122,7 +122,7 @@ async def _diagnose(task: Task, policy: Policy, config: SampleConfig) -> Diagnos
         temperature=config.temperature,
         top_p=config.top_p,
         n=config.samples,
-        seed=zlib.crc32(f"{config.seed}/{task.id}".encode()) >> 1,
+        seed=zlib.crc32(f"{config.seed}/{task.id}".encode(errors="surrogatepass")) >> 1,
         logprobs=True,
     )
     try:

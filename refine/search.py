@@ -180,7 +180,7 @@ async def search(
     """
     prompt_ids = policy.prompt_ids(task)
     tree = SearchTree.rooted(task.id, task.category, prompt_ids)
-    rng = random.Random(f"{seed}/{task.id}")
+    rng = random.Random(f"{seed}/{task.id}".encode(errors="surrogatepass"))
     limit = policy.fitted(prompt_ids, Sampling(max_tokens=config.max_tokens)).max_tokens
     config = replace(config, max_tokens=limit)
 

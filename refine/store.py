@@ -33,6 +33,7 @@ from strop.tools.files import (
     write_bytes,
     write_jsonl,
 )
+from strop.tools.formats import DEFAULT_FORMAT
 from strop.tools.task import Task, digest
 
 LONGEST_NAME = 120
@@ -70,7 +71,7 @@ class CollectionDir:
             {**settings, "search": search},
             "a collection",
             ("deficiencies.jsonl",),
-            optional=("search",),
+            optional=("search", "call_format"),
         )
 
     def model(self) -> str:
@@ -84,6 +85,15 @@ class CollectionDir:
         """What tells the policy it was made with from others of its name (`Policy.weights`); empty where that
         was not known. Raises what `model` raises."""
         return str(self._settings().get("weights") or "")
+
+    @property
+    def is_made(self) -> bool:
+        """Whether this is a collection."""
+        return (self.path / "settings.json").exists()
+
+    def call_format(self) -> str:
+        """How its policy writes calls. Raises what `model` raises."""
+        return str(self._settings().get("call_format") or DEFAULT_FORMAT)
 
     def _settings(self) -> Mapping[str, Any]:
         file = self.path / "settings.json"

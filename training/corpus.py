@@ -21,6 +21,7 @@ from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import Completion, FinishReason
 from strop.agent.policy import read_draft
 from strop.refine.check import STOP_TEXT, check_ids, problems_of
+from strop.refine.gate import GateConfig
 from strop.refine.golden import gold_answer
 from strop.refine.sample import Sample
 from strop.refine.store import Diagnosis
@@ -92,10 +93,10 @@ def corpus(
 
 
 def accepted_rows(task: Task, samples: Sequence[Sample], template: Template, most: int) -> list[SftRow]:
-    """Up to `most` right samples that say different things, in the order they were sampled."""
-    distinct = {one.outcome.meaning: one for one in reversed(samples) if one.outcome.verdict.correct}
-    prompt = tuple(template.prompt_ids(task.messages, task.tools)) if distinct else ()
-    kept = list(reversed(distinct.values()))[:most]
+    """Up to `most` right samples that say different things, each as it was written best, in the order in
+    which they were sampled first."""
+    kept = _distinct(one for one in samples if one.outcome.verdict.correct and not _is_terse(one))[:most]
+    prompt = tuple(template.prompt_ids(task.messages, task.tools)) if kept else ()
     return [SftRow(f"{task.id}/accepted/{n}", prompt, one.ids) for n, one in enumerate(kept)]
 
 
@@ -104,8 +105,8 @@ def _checks(
 ) -> dict[bool, list[SftRow]]:
     """Rows of one task by whether the draft was right."""
     gold = _gold_ids(task, template)
-    distinct = list({one.outcome.meaning: one for one in samples}.values())
-    Random(f"{config.seed}/{task.id}").shuffle(distinct)
+    distinct = _distinct(one for one in samples if not (one.outcome.verdict.correct and _is_terse(one)))
+    Random(f"{config.seed}/{task.id}".encode(errors="surrogatepass")).shuffle(distinct)
     right = [one for one in distinct if one.outcome.verdict.correct]
     wrong = [one for one in distinct if not one.outcome.verdict.correct] if gold else []
     # A right draft and a wrong one of one task are the lesson at its clearest, and share their prompt.
@@ -119,6 +120,21 @@ def _checks(
         answer = stop.answer_ids(template) if correct else gold
         rows[correct].append(SftRow(f"{task.id}/check/{number}", prompt, answer))
     return rows
+
+
+def _distinct(samples: Iterable[Sample]) -> list[Sample]:
+    """One of each meaning, the first of those that needed the fewest repairs, in the order of meanings."""
+    found: dict[str, Sample] = {}
+    for one in samples:
+        best = found.setdefault(one.outcome.meaning, one)
+        if one.outcome.repairs < best.outcome.repairs:
+            found[one.outcome.meaning] = one
+    return list(found.values())
+
+
+def _is_terse(sample: Sample) -> bool:
+    """Whether it is right only for making no call: prose of so few words is no answer to learn."""
+    return not sample.outcome.calls and len(sample.outcome.text.split()) < GateConfig().min_words
 
 
 def _check_prompt(task: Task, sample: Sample, template: Template, stop: Stop) -> tuple[Ids, bool]:

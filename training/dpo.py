@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from strop.tools.bounds import require
 from strop.tools.errors import UsageError
-from strop.training.datasets import PairRow
+from strop.training.datasets import PairRow, SftRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.objectives import objective, with_setting
 from strop.training.recipe import OPEN, Recipe, TrainSummary
 from strop.training.trackers import require_trackers
+from strop.training.vocabulary import refuse_unlearnable
 
 if TYPE_CHECKING:
     from strop.training.journal import OnLog
@@ -109,6 +110,10 @@ def train_dpo(
     with TrainJob.opened(out, identity("dpo", config.decides(), data, model_path, base_adapter)) as job:
         if not job.finished:
             from strop.training import trainers
+
+            refuse_unlearnable(
+                model_path, [SftRow(pair.id, pair.prompt_ids, pair.chosen_ids) for pair in pairs]
+            )
 
             base = Base(model_path, model_name or model_path.name, base_adapter)
             trainers.train(job, base, pairs, config, pair_trainer, on_log, track, screening or {})

@@ -5,6 +5,7 @@ An edge that imports torch, for the types of its errors.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 
 from strop.tools.errors import RunError
 
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 LOST = ("closed by peer", "reset by peer", "NCCL error: remote process exited")
 """What gloo and NCCL say of a process that is gone."""
 
@@ -51,6 +53,8 @@ def clear_failures(place: Path, doing: Doing = TRAINING) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise RunError(memory) from error
     except OSError as error:
+        if error.errno not in _OF_DISKS:
+            raise
         raise RunError(_disk(place, kept, error.strerror or str(error))) from error
     except Exception as error:  # torch and safetensors have no types of their own for these
         text = str(error)

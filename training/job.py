@@ -53,16 +53,17 @@ class TrainJob:
     def __init__(self, out: Path, identity: Mapping[str, Any]):
         """Go on with the job of this identity, or begin it.
 
-        `identity` is plain JSON: everything the outcome depends on. Raises UsageError where `out` holds
-        something else, RunError where the disk refuses.
+        `identity` is plain JSON: everything the outcome depends on. Raises UsageError where `out` or `work`
+        holds something else, RunError where the disk refuses.
         """
+        out = out.absolute()
         self.out = out
         self.work = out.with_name(out.name + ".part")
         self.fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.ranks = Ranks()
         """The processes that work on it; only `opened` makes them more than one."""
         self.discarded = False
-        """Whether the unfinished work of another job lay in `work`, and was deleted."""
+        """Whether another job had begun in `work`, without a checkpoint yet, and was deleted."""
         self._refuse_other_content()
         if self.finished:
             shutil.rmtree(self.work, ignore_errors=True)
@@ -76,7 +77,7 @@ class TrainJob:
 
         Raises RunError where one works on it, and what making a job raises.
         """
-        ranks = Ranks.here()
+        ranks, out = Ranks.here(), out.absolute()
         with ExitStack() as stack:
 
             def begin() -> TrainJob:
@@ -149,10 +150,20 @@ class TrainJob:
     def _begin(self) -> None:
         mark = self.work / "job.json"
         if self.work.exists() and not (mark.exists() and read_json(mark).get("job") == self.fingerprint):
+            self._refuse_to_delete(mark)
             shutil.rmtree(self.work)
             self.discarded = True
         if not mark.exists():
             write_json(mark, {"job": self.fingerprint})
+
+    def _refuse_to_delete(self, mark: Path) -> None:
+        """Raises UsageError where `work` holds more than the beginning of another training."""
+        elsewhere = "name another directory or delete it"
+        if self.work.is_file() or (not mark.exists() and any(self.work.iterdir())):
+            raise UsageError(f"{self.work}, where this training would work, is something else: {elsewhere}")
+        if steps := [step_of(path) for path in self.work.glob("checkpoint-*") if is_whole(path)]:
+            done = f"{max(steps)} steps of another training, with other data or settings"
+            raise UsageError(f"{self.work} holds {done}: {elsewhere}")
 
     def _refuse_other_content(self) -> None:
         if self.out.exists() and not self.finished and (self.out.is_file() or any(self.out.iterdir())):

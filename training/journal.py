@@ -47,7 +47,9 @@ class Journal(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
         self._before = float(earlier[-1]["seconds"]) if earlier else 0.0
         self._started = time.monotonic()
 
-    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        # A checkpoint brings its own, and that is what is looked at.
+        state.save_steps = args.save_steps
         self._started = time.monotonic()
         self._advance(state.global_step, total=state.max_steps)
 

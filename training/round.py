@@ -11,7 +11,6 @@ it.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from strop.agent.loading import Loaded, PolicySource, known_by, weights_of
 from strop.agent.models import ModelStore
 from strop.agent.paired import compare
 from strop.agent.refinement import parse_refine
-from strop.agent.rows import read_answers
 from strop.refine.choice import answerer_for
 from strop.refine.collect import collect_with
 from strop.refine.ray_workers import RayPlan
@@ -42,6 +40,7 @@ from strop.training.acceptance import NOTHING_TO_LEARN, SELECTION_STOPPED, decid
 from strop.training.config import RoundConfig, WarmupTable
 from strop.training.copies import refuse_copies
 from strop.training.demonstrations import Lessons, Student, learn_from_samples, lessons, warm_up
+from strop.training.evaluation import copy_measures, verdicts
 from strop.training.greeting import greet
 from strop.training.memory import give_memory_back
 from strop.training.preferences import collects_with, refuse_unsound, train_on_pairs
@@ -64,6 +63,18 @@ class Accepted:
     key: str
     """Content address of how its weights came about, the engine included only where they were trained on what
     it wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a round has to learn from."""
+
+    pairs: Path
+    """File of the preference pairs, in the collection's directory."""
+    key: str
+    """Content address of the pairs."""
+    sampled: str
+    """And of the samples they were found in."""
 
 
 class Rounds:
@@ -147,7 +158,7 @@ class Rounds:
         """Measure a trained policy, and decide whether it replaces the one before."""
         folder = self._folder(number)
         await self._evaluate(number, "after", trained, suite, held_out)
-        comparison = compare(_verdicts(folder / "held_out_before"), _verdicts(folder / "held_out_after"))
+        comparison = compare(verdicts(folder / "held_out_before"), verdicts(folder / "held_out_after"))
         decision = decide(comparison, self._config.accept)
         self._decided(number, decision)
         return bool(decision["accepted"])
@@ -158,14 +169,14 @@ class Rounds:
         """One round; the new policy where it was accepted, else None."""
         folder = self._folder(number)
         await self._evaluate(number, "before", policy, suite, held_out)
-        pairs, key = await self._collect(number, policy, train_on)
+        found = await self._collect(number, policy, train_on)
         if self.stopped_growing(number):
             self._run.forget(f"{number}.corpus", folder / "corpus")
             self._end(number, SELECTION_STOPPED)
             return None
-        trained = await self._learn(number, Accepted(policy.adapter, key), pairs.parent, train_on)
-        if pairs.stat().st_size:
-            trained = await self._train(number, trained, pairs, train_on)
+        trained = await self._learn(number, Accepted(policy.adapter, found.sampled), found.pairs, train_on)
+        if found.pairs.stat().st_size:
+            trained = await self._train(number, trained, found, train_on)
         elif trained.adapter == policy.adapter:
             self._end(number, NOTHING_TO_LEARN)
             return None
@@ -246,7 +257,7 @@ class Rounds:
             return
         with self._run.stage(stage, key, *folders):
             if known != folders[0]:
-                _copy_measures(known, folders)
+                copy_measures(known, folders)
                 return
             loaded = await self._bench.policy(policy.adapter)
             await self._ask(suite, loaded, folders[0])
@@ -264,8 +275,8 @@ class Rounds:
             concurrency=table.concurrency,
         )
 
-    async def _collect(self, number: int, policy: Accepted, tasks: list[Task]) -> tuple[Path, str]:
-        """Deficiencies, trees and pairs; returns the pairs' file and the stage's key."""
+    async def _collect(self, number: int, policy: Accepted, tasks: list[Task]) -> Collected:
+        """Deficiencies, trees and pairs."""
         folder = self._folder(number) / "collect"
         settings = collects_with(self._config)
         stage, asked = f"{number}.collect", [digest(tasks), self._config.engine.generates_with()]
@@ -278,7 +289,8 @@ class Rounds:
                 ) as executor:
                     embed = Embedder(self._config.model)
                     await collect_with(executor, tasks, settings, folder, embed)
-        return folder / "pairs.jsonl", key
+        samples = stage_key(stage, [asdict(settings.sampling), asked], policy.key)
+        return Collected(folder / "pairs.jsonl", key, samples)
 
     def _plan(self) -> RayPlan | None:
         """Who collects; None is the engine that is there."""
@@ -295,11 +307,9 @@ class Rounds:
         *earlier, now = (selected_ids(folder) for folder in folders)
         return not grew(set().union(*earlier), now)
 
-    async def _learn(
-        self, number: int, policy: Accepted, collection: Path, tasks: Sequence[Task]
-    ) -> Accepted:
+    async def _learn(self, number: int, policy: Accepted, pairs: Path, tasks: Sequence[Task]) -> Accepted:
         """Train on what the collection's samples teach, where that is asked for; `policy` where they teach
-        nothing. Its key is the collection's."""
+        nothing. Its key is the samples'."""
         table, stage, out = self._config.corpus, f"{number}.corpus", self._folder(number) / "corpus"
         if table is None:
             self._run.forget(stage, out)  # of an earlier start: the report would take it for this round's
@@ -312,7 +322,7 @@ class Rounds:
                 learn_from_samples(
                     Student(self._config.model, policy.adapter),
                     tasks,
-                    collection,
+                    pairs.parent,
                     out / "adapter",
                     table.rows,
                     table.train,
@@ -323,14 +333,17 @@ class Rounds:
                 give_memory_back()
         return Accepted(out / "adapter", key) if (out / "adapter").exists() else replace(policy, key=key)
 
-    async def _train(self, number: int, policy: Accepted, pairs: Path, tasks: Sequence[Task]) -> Accepted:
+    async def _train(
+        self, number: int, policy: Accepted, found: Collected, tasks: Sequence[Task]
+    ) -> Accepted:
         """Train on the pairs, where they are fit for it; the engine gives its memory back first."""
+        pairs = found.pairs
         folder = self._folder(number) / "train"
         replayed = self.replayed(number)
         asked: Any = self._config.train.decides()
         if replayed is not None:
             asked = [asked, self._config.replay.share, [kept.text for kept in replayed.pairs]]
-        key = stage_key(f"{number}.train", asked, policy.key)
+        key = stage_key(f"{number}.train", asked, policy.key, found.key)
         if self._todo(f"{number}.train", key, f"round {number}: train an adapter on the pairs", number):
             with self._run.stage(f"{number}.train", key, folder):
                 refuse_unsound(pairs.parent, self._config, tasks, self._run.path / "tasks" / "train.jsonl")
@@ -383,15 +396,3 @@ class Rounds:
 
     def _folder(self, number: int) -> Path:
         return self._run.path / "rounds" / str(number)
-
-
-def _copy_measures(known: Path, folders: Sequence[Path]) -> None:
-    """Take over what another round measured of the very same policy: its benchmark and held-out folders."""
-    when = known.name
-    for source, folder in zip((known, known.with_name(f"held_out_{when}")), folders, strict=True):
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-
-
-def _verdicts(folder: Path) -> dict[str, bool]:
-    return {row["id"]: row["correct"] for row in read_answers(folder)}

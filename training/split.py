@@ -41,13 +41,17 @@ def split(tasks: Sequence[Task], held_out: int, seed: int) -> tuple[list[Task], 
     for group in groups:
         (aside if len(aside) + len(group) <= held_out else rest).extend(group)
     if not aside:
-        raise RunError(f"no conversation has as few as {held_out} tasks: raise tasks.held_out")
+        fewest = min(groups, key=len)
+        raise RunError(
+            f"no conversation has as few as {held_out} tasks, the shortest has {len(fewest)} (such as "
+            f"{fewest[0].id!r}): raise tasks.held_out"
+        )
     return rest, aside
 
 
 def conversations(tasks: Sequence[Task]) -> list[list[Task]]:
     """Tasks together where one's messages begin, or are, another's: whoever has learned the longer one's
-    context has seen the other's answer."""
+    context has seen the other's answer. What comes before a user has said anything is no conversation yet."""
     first = {_said(task, len(task.messages)): number for number, task in reversed(list(enumerate(tasks)))}
     groups: dict[int, list[Task]] = {}
     for task in tasks:
@@ -69,7 +73,9 @@ def without_conversations_of(held_out: Iterable[Task], tasks: Iterable[Task]) ->
 
 
 def _beginnings(task: Task) -> list[str]:
-    return [_said(task, count) for count in range(1, len(task.messages) + 1)]
+    """All that is said up to each message, from the first of a user on; at least all that is said."""
+    spoken = next((n for n, one in enumerate(task.messages, 1) if one["role"] == "user"), len(task.messages))
+    return [_said(task, count) for count in range(spoken, len(task.messages) + 1)]
 
 
 def _said(task: Task, count: int) -> str:

@@ -50,6 +50,8 @@ class _AsTheyAre:
     args: Any
     train_dataset: Any
     processing_class: Any
+    _order: GroupedOrder | None = None
+    """Of micro-batches of more than one row."""
 
     def __init__(self, *, args: Any, **others: Any):
         if Ranks.here().world == 1 and args.n_gpu > 1:
@@ -71,7 +73,16 @@ class _AsTheyAre:
         if self.args.per_device_train_batch_size == 1:
             return super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
         lengths = [len(sequence) for sequence in self._sequences()]
-        return GroupedOrder(self.groups(), lengths, self.args.seed, self.args.per_device_train_batch_size)
+        width = self.args.per_device_train_batch_size
+        self._order = GroupedOrder(self.groups(), lengths, self.args.seed, width)
+        return self._order
+
+    def _run_epoch(self, model: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
+        # Where several processes go on within an epoch, nobody else tells the order which one it is: it lies
+        # deeper among their samplers than transformers and accelerate look.
+        if self._order is not None:
+            self._order.set_epoch(epoch)
+        return super()._run_epoch(model, epoch, *args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
 
     def prepare(self, _job: TrainJob, *, together: int) -> float:  # noqa: ARG002  # what PairTrainer needs it for
         """What is to be done before the first step; returns the seconds it took."""
@@ -250,7 +261,7 @@ def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
     Raises RunError where memory, disk or the loss's finiteness gives out; checkpoints stay.
     """
     if job.discarded:
-        say(f"[yellow]deleted the unfinished work of another training[/] in {job.work}")
+        say(f"[yellow]deleted the beginning of another training[/] in {job.work}")
     checkpoint = job.ranks.from_first(job.newest_checkpoint)
     start = step_of(checkpoint) if checkpoint else 0
     if start:

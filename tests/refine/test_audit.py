@@ -23,7 +23,7 @@ from strop.refine.gate import GateConfig
 from strop.refine.record import PairRecord, read_records
 from strop.refine.search import SearchConfig
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import write_jsonl
+from strop.tools.files import write_json, write_jsonl
 from strop.tools.task import Task, tasks_to_rows
 from tests.refine.worlds import TASKS, WORLD, call, fenced, policy, task
 
@@ -178,6 +178,18 @@ def test_texts_are_judged_and_not_believed() -> None:
         Defect.REJECTED_PASSES,
         Defect.STALE,
     }
+
+
+def test_answers_are_read_as_their_policy_writes_calls(tmp_path: Path) -> None:
+    wrong, right = (fenced(call("get_weather", city="Paris", days=days)) for days in (4, 3))
+    both = f"{wrong}\n<tool_call>\n{right[8:-4]}\n</tool_call>"
+    write_jsonl(tmp_path / "pairs.jsonl", [full(3, chosen=both, rejected=wrong)])
+    tasks = {question(3).id: question(3)}
+    write_json(tmp_path / "settings.json", {"model": "m", "call_format": "hermes"})
+    assert not audit_file(tmp_path, Thresholds(), tasks=tasks).findings
+    (tmp_path / "settings.json").unlink()
+    found = audit_file(tmp_path, Thresholds(), tasks=tasks).findings
+    assert Defect.CHOSEN_FAILS in {one.defect for one in found}
 
 
 def test_without_end_ids_the_usual_ones_are_looked_for() -> None:

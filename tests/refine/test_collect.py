@@ -68,6 +68,13 @@ async def test_a_collection_is_whole(tmp_path: Path) -> None:
     )
 
 
+async def test_halves_of_surrogate_pairs_in_an_id_are_no_obstacle(tmp_path: Path) -> None:
+    odd = replace(SIMPLE, id="q\ud83d")
+    summary = await collect([odd], policy(WORLD), CONFIG, tmp_path)
+    assert summary.searched == 1
+    assert {pair["task_id"] for pair in rows(tmp_path / "pairs.jsonl")} == {odd.id}
+
+
 async def test_the_same_seed_gives_the_same_bytes_at_any_concurrency(tmp_path: Path) -> None:
     await collected(tmp_path / "a")
     await collected(tmp_path / "b", replace(CONFIG, concurrency=16))

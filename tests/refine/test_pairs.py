@@ -79,6 +79,18 @@ async def test_search_pairs_the_right_value_with_the_wrong_one() -> None:
     assert {pair.kind for pair in accepted} == {PairKind.FULL, PairKind.FRAGMENT}
 
 
+async def test_what_is_said_most_often_is_rejected_though_what_is_beside_the_right_answer_is_worse() -> None:
+    near = fenced(PARIS).replace('"days": 3', '"days": 4')
+    bare, broken = fenced(PARIS)[8:-4], fenced(PARIS)[8:-4].replace(": 3", ": ")
+    world = {str(SIMPLE.messages[0]["content"]): [(near, 5.0), (bare, 1.0), (broken, 2.0)]}
+    tree = await grown(SIMPLE, policy(world), k=16)
+    assert {leaf.outcome.text for leaf in tree.leaves() if leaf.outcome} >= {near, bare, broken}
+    full = [pair for pair in pairs_of(tree, SIMPLE) if pair.kind is PairKind.FULL]
+    accepted, _ = gate({SIMPLE.id: full}, GateConfig(), END)
+    assert (bare, near) in {(pair.chosen.text, pair.rejected.text) for pair in accepted}
+    assert all(pair.margin > 0 for pair in accepted)
+
+
 async def test_a_pair_teaches_to_go_on_after_the_first_call() -> None:
     world = {
         "Weather in Paris and Rome for 3 days?": [

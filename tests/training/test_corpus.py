@@ -40,11 +40,15 @@ def diagnosed(*texts: str, task: Task = TASK) -> dict[str, Diagnosis]:
 
 
 async def second_prompt(draft: str) -> tuple[int, ...]:
+    return await second_prompt_of(TASK, draft)
+
+
+async def second_prompt_of(task: Task, draft: str) -> tuple[int, ...]:
     """What the refiner asks after this draft."""
     lines = [draft, "DONE"]
     engine = ScriptedEngine(lambda _: lines.pop(0))
     refiner = Refiner(Policy(engine, TEMPLATE), stopping=Stopping(token_id=STOP_ID))
-    await refiner.answer(TASK, Sampling(max_tokens=500))
+    await refiner.answer(task, Sampling(max_tokens=500))
     return tuple(engine.requests[1].prompt_ids)
 
 
@@ -72,6 +76,23 @@ def test_right_answers_are_learned_as_they_were_sampled_and_each_once() -> None:
     assert [row.answer_ids for row in rows] == [samples[0].ids]
     assert rows[0].prompt_ids == TEMPLATE.prompt_ids(TASK.messages, TASK.tools)
     assert accepted_rows(TASK, samples, TEMPLATE, 0) == []
+
+
+def test_the_best_spelling_of_an_answer_is_learned() -> None:
+    samples = [sample(text) for text in (RIGHT.replace('"', "'"), RIGHT)]
+    assert [one.outcome.verdict.correct for one in samples] == [True, True]
+    assert [row.answer_ids for row in accepted_rows(TASK, samples, TEMPLATE, 1)] == [samples[1].ids]
+
+
+def test_an_answer_of_hardly_a_word_is_not_learned_for_making_no_call() -> None:
+    refuses = "None of the tools can do that."
+    irrelevant = Task("i", SIMPLE.messages, SIMPLE.tools, Gold((), refuses), "irrelevance")
+    known = diagnosed("", refuses, "x", task=irrelevant) | diagnosed(WRONG)
+    rows = corpus([irrelevant, TASK], known, TEMPLATE, STOP, CorpusConfig())
+    taught = {row.id: row for row in rows}
+    assert taught["i/accepted/0"].answer_ids == TEMPLATE.answer_ids(refuses)
+    prompts = {asyncio.run(second_prompt_of(irrelevant, text)) for text in ("", "x")}
+    assert prompts.isdisjoint(row.prompt_ids for row in rows)
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.5, 3), (0.25, 1), (0.0, 0)])

@@ -64,10 +64,27 @@ def test_without_a_checkpoint_the_log_begins_again(tmp_path: Path) -> None:
 
 
 def test_another_jobs_unfinished_work_is_not_gone_on_with(tmp_path: Path) -> None:
-    checkpoint(TrainJob(tmp_path / "out", {"seed": 1}), 5)
-    other = TrainJob(tmp_path / "out", {"seed": 2})
-    assert other.discarded
-    assert other.newest_checkpoint() is None
+    first = TrainJob(tmp_path / "out", {"seed": 1})
+    checkpoint(first, 4, whole=False)
+    assert TrainJob(tmp_path / "out", {"seed": 2}).discarded
+    checkpoint(TrainJob(tmp_path / "out", {"seed": 2}), 5)
+    with pytest.raises(UsageError, match=r"out\.part holds 5 steps of another training"):
+        TrainJob(tmp_path / "out", {"seed": 3})
+    assert TrainJob(tmp_path / "out", {"seed": 2}).newest_checkpoint() is not None
+
+
+def test_what_is_no_training_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.part").mkdir()
+    (tmp_path / "a.part/thesis.txt").write_text("all of it")
+    (tmp_path / "b.part").write_text("a file")
+    for name in "ab":
+        with pytest.raises(UsageError, match=rf"{name}\.part, where .* would work, is something else"):
+            TrainJob(tmp_path / name, {})
+    assert (tmp_path / "a.part/thesis.txt").exists()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with TrainJob.opened(Path(), {}) as job:
+        assert job.work == tmp_path / "empty.part"
 
 
 def test_a_finished_job_is_known_again_and_protected(tmp_path: Path) -> None:
@@ -106,6 +123,14 @@ def test_a_loss_that_is_no_number_stops_every_process(log: bool, tmp_path: Path)
             journal.on_log(None, state, None, {"loss": float("nan")})
 
 
+def test_a_checkpoints_interval_does_not_outlive_it(tmp_path: Path) -> None:
+    job = TrainJob(tmp_path / "out", {})
+    state = SimpleNamespace(global_step=4, max_steps=9, save_steps=4)
+    journal = Journal(job, None, lambda *_, **__: None, None)
+    journal.on_train_begin(SimpleNamespace(save_steps=1), state, None)
+    assert state.save_steps == 1
+
+
 def test_what_changes_no_result_does_not_begin_a_training_anew(tmp_path: Path) -> None:
     def work(config: SftConfig) -> TrainJob:
         return TrainJob(tmp_path / "out", {"config": config.decides()})
@@ -113,7 +138,8 @@ def test_what_changes_no_result_does_not_begin_a_training_anew(tmp_path: Path) -
     checkpoint(work(SftConfig(batch_size=4, micro_batch_size=4)), 5)
     thrifty = SftConfig(batch_size=4, micro_batch_size=4, gradient_checkpointing=True, save_steps=1)
     assert work(thrifty).newest_checkpoint() is not None
-    assert work(SftConfig(batch_size=4, micro_batch_size=2)).discarded
+    with pytest.raises(UsageError, match="5 steps of another training"):
+        work(SftConfig(batch_size=4, micro_batch_size=2))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from strop.tools.task import Task
 from strop.training.config import RoundConfig, TasksTable, TrainWithTable
 from strop.training.dpo import DpoConfig
 from strop.training.launch import Order, launch
-from strop.training.round import Accepted, Rounds
+from strop.training.round import Accepted, Collected, Rounds
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 from tests.training.test_ranks import EXAMPLES, same_training
@@ -114,4 +114,6 @@ async def trained(config: RoundConfig, path: Path, tasks: list[Task]) -> Accepte
         collection = collected(path / "rounds" / "1" / "collect", tasks, len(tasks))
         rounds = Rounds(config, run, Console())
         rounds.screen(tasks)
-        return await rounds._train(1, Accepted(None, "collected"), collection / "pairs.jsonl", tasks)
+        return await rounds._train(
+            1, Accepted(None, "collected"), Collected(collection / "pairs.jsonl", "-", "-"), tasks
+        )

@@ -13,6 +13,7 @@ from strop.tools.formats.bracketed import announces_calls, read_list
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
 from strop.training.layouts import WRITERS
+from strop.training.layouts.conversation import calling
 from tests.tools.strategies import calls, json_values, names, texts
 from tests.training.layout_rows import ROWS, STROP, gold, read
 
@@ -118,6 +119,31 @@ def test_what_a_layout_cannot_hold_is_refused(to: str) -> None:
     nothing = Task.from_json({**STROP, "calls": []})
     with pytest.raises(DataError, match="no calls and no response"):
         WRITERS[to].write(nothing)
+
+
+def made_at_once(*results: tuple[str, str]) -> Task:
+    """Two calls made at once, and their results by the calls' ids."""
+    calls = [calling(ToolCall("find_flat", {"n": n}), name) for n, name in enumerate("ab")]
+    told = [{"role": "tool", "tool_call_id": name, "content": text} for name, text in results]
+    asked = {"role": "user", "content": "Both?"}
+    messages = [asked, {"role": "assistant", "content": None, "tool_calls": calls}, *told]
+    return Task.from_json(STROP | {"messages": messages, "calls": [], "response": "There."})
+
+
+@given(st.text(), st.text() | st.sampled_from(['{"a": 1}', " 1", '"x"', "[1, 2]", "NaN"]))
+def test_results_of_calls_made_at_once_are_one_observation_in_the_calls_order(one: str, two: str) -> None:
+    row = WRITERS["sharegpt"].write(made_at_once(("b", two), ("a", one)))
+    assert [turn["from"] for turn in row["conversations"]] == ["human", "function_call", "observation", "gpt"]
+    (*_, task) = read(row, "sharegpt")
+    assert [message["content"] for message in task.messages if message["role"] == "tool"] == [one, two]
+
+
+def test_sharegpt_is_written_in_turns() -> None:
+    with pytest.raises(DataError, match="3 results of 2 calls have no place"):
+        WRITERS["sharegpt"].write(made_at_once(("a", "1"), ("b", "2"), ("c", "3")))
+    twice = [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Flats?"}]
+    with pytest.raises(DataError, match="turn 2 would be of human, where this layout has gpt"):
+        WRITERS["sharegpt"].write(Task.from_json(STROP | {"messages": twice}))
 
 
 def test_sharegpt_has_no_place_for_prose_beside_calls() -> None:

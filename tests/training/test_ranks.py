@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -50,6 +51,14 @@ def test_a_lost_process_is_told_of_in_one_line(tmp_path: Path) -> None:
         clear_failures(tmp_path),
     ):
         raise RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:34121")
+
+
+def test_only_what_disks_say_is_told_of_as_a_disk(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"cannot write to .*Make room"), clear_failures(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    for error in (ConnectionError("tracker.example: unknown"), FileNotFoundError(errno.ENOENT, "none", "x")):
+        with pytest.raises(type(error)), clear_failures(tmp_path):
+            raise error
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -142,11 +151,15 @@ def test_sharded_over_two_processes_a_model_trains_as_a_whole_one_does(
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("kind", ["dpo", "sft"])
 @pytest.mark.usefixtures("one_thread")
-def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
-    """The others end, too, be it by the launcher's signal, and the same command goes on."""
+def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(
+    kind: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """The others end, too, be it by the launcher's signal, and the same command goes on: also in the middle
+    of a later epoch, whose order of micro-batches is another."""
     out, part = tmp_path / "out", tmp_path / "out.part"
-    process = launched("tests.training.together", "dpo", checkpoint, out, "0.3")
+    process = launched("tests.training.together", kind, checkpoint, out, "0.3")
     wait_for(part / "checkpoint-4" / "whole.json", process)
     os.kill(worker(process.pid, rank=1), signal.SIGKILL)
     printed, _ = process.communicate(timeout=300)
@@ -154,11 +167,11 @@ def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(checkpoint: 
     assert not out.exists(), printed
     before = log_of(part)
 
-    ended(launched("tests.training.together", "dpo", checkpoint, out, "0"))
+    ended(launched("tests.training.together", kind, checkpoint, out, "0"))
     resumed = json.loads((out / "train_summary.json").read_text())["resumed_from"]
     assert resumed >= 4
     assert log_of(out)[:resumed] == before[:resumed], "finished steps were done again"
-    train("dpo", checkpoint, tmp_path / "unbroken")
+    train(kind, checkpoint, tmp_path / "unbroken")
     same_training(tmp_path / "unbroken", out)
 
 

@@ -20,7 +20,7 @@ from strop.tools.task import Task
 from strop.training.config import ReplayTable, RoundConfig, TasksTable
 from strop.training.dpo import DpoConfig
 from strop.training.replay import mix, replay
-from strop.training.round import Accepted, Rounds
+from strop.training.round import Accepted, Collected, Rounds
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
 from tests.training.tiny import tiny_checkpoint
@@ -105,7 +105,7 @@ def test_a_broken_row_is_named_and_a_share_of_one_refused(tmp_path: Path) -> Non
         replay(now, [now], 1.0, 0)
 
 
-def collected(run: Path, number: int, tasks: Sequence[Task]) -> Path:
+def collected(run: Path, number: int, tasks: Sequence[Task]) -> Collected:
     """A round's pairs: the gold over a refusal."""
     rows = []
     for task in tasks:
@@ -123,7 +123,8 @@ def collected(run: Path, number: int, tasks: Sequence[Task]) -> Path:
                 "chosen_ids": [5, 2], "rejected_ids": [6, 2], "evidence": evidence,
             }
         )  # fmt: skip
-    return written(run / f"rounds/{number}/collect/pairs.jsonl", rows)
+    pairs = written(run / f"rounds/{number}/collect/pairs.jsonl", rows)
+    return Collected(pairs, "-", "-")
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ from strop.training.corpus import CorpusConfig
 from strop.training.demonstrations import lessons
 from strop.training.preferences import refuse_unsound
 from strop.training.regrouping import usable
-from strop.training.round import Accepted, Rounds
+from strop.training.round import Accepted, Collected, Rounds
 from strop.training.run import RunDirectory
 from strop.training.run_view import read_run
 from strop.training.sft import SftConfig
@@ -81,6 +81,18 @@ def test_a_conversation_is_on_one_side_of_the_split() -> None:
         ]
     with pytest.raises(RunError, match="no conversation has as few as 2 tasks"):
         split(tasks, 2, 3)
+
+
+def test_what_comes_before_anybody_asks_is_no_conversation() -> None:
+    opening = ({"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hello!"})
+    asked = [
+        replace(TASKS[0], id=str(n), messages=(*opening, {"role": "user", "content": str(n)}))
+        for n in range(9)
+    ]
+    greeting = replace(TASKS[0], id="greeting", messages=opening[:1])
+    train_on, kept = split([greeting, *asked], 4, 0)
+    assert (len(train_on), len(kept)) == (6, 4)
+    assert without_conversations_of([greeting], asked) == asked
 
 
 def test_a_split_that_leaves_nothing_is_refused() -> None:
@@ -157,10 +169,10 @@ async def test_a_round_collects_no_pair_that_is_too_long_to_train_on(tmp_path: P
         train = replace(config.train, max_length=longest)
         fitting = config.model_copy(update={"train": train})
         with RunDirectory(tmp_path, resume=True) as run:
-            pairs, key = await scripted(fitting, run)._collect(1, Accepted(None, "-"), list(TASKS))
-        refuse_unsound(pairs.parent, fitting, TASKS, tmp_path / "tasks.jsonl")
-        keys.append(key)
-    assert read_json(pairs.parent / "summary.json")["refused"]["length"] > 0
+            found = await scripted(fitting, run)._collect(1, Accepted(None, "-"), list(TASKS))
+        refuse_unsound(found.pairs.parent, fitting, TASKS, tmp_path / "tasks.jsonl")
+        keys.append(found.key)
+    assert read_json(found.pairs.parent / "summary.json")["refused"]["length"] > 0
     # Above the gate's own length nothing changes, and nothing is collected again.
     assert keys[0] == keys[1] != keys[2]
     events = [row for _, row in read_jsonl(tmp_path / "events.jsonl")[0]]
@@ -192,6 +204,27 @@ async def test_a_round_without_pairs_learns_what_its_samples_teach(tmp_path: Pat
     view = read_run(tmp_path / "run").rounds[0]
     assert view.trained["examples"] == 3
     assert len(view.log) == view.trained["steps"]
+
+
+@pytest.mark.usefixtures("one_thread")
+async def test_another_gate_does_not_train_on_the_samples_again(tmp_path: Path) -> None:
+    train = SftConfig(batch_size=2, rank=2, dtype="float32")
+    taught = CorpusTable(rows=CorpusConfig(drafts=0), train=train, stop_token=False)
+    model, tasks = str(talking_checkpoint(tmp_path / "tiny")), list(TASKS)
+    times = list[int]()
+    for length, samples in ((2, 4), (3, 4), (3, 5)):
+        search, gate = SearchConfig(simulations=0), GateConfig(max_length=length)
+        collect = CollectConfig(samples=samples, search=search, gate=gate)
+        config = RoundConfig(model=model, tasks=TasksTable(synthesise=50), collect=collect, corpus=taught)
+        with RunDirectory(tmp_path / "run", resume=bool(times)) as run:
+            rounds = scripted(config, run)
+            rounds.screen(tasks)
+            assert (
+                await rounds._round(1, Accepted(None, "-"), judged_suite("bench", TASKS), tasks, tasks)
+                is None
+            )
+        times.append((tmp_path / "run/rounds/1/corpus/adapter/train_summary.json").stat().st_mtime_ns)
+    assert times[0] == times[1] != times[2]
 
 
 def test_an_engines_settings_do_not_decide_what_is_learned_from_gold(tmp_path: Path) -> None:
@@ -228,7 +261,10 @@ async def test_what_a_round_came_to_goes_where_what_it_rests_on_is_done_again(
         assert not rounds._todo(f"1.{redone}", "key", "", 1)
         assert read_run(path).rounds == (before,)
         changed, pairs = Accepted(None, "of other settings"), path / "rounds/1/collect/pairs.jsonl"
-        again = rounds._train(1, changed, pairs, []) if redone == "train" else rounds._collect(1, changed, [])
+        if redone == "train":
+            again: Awaitable[object] = rounds._train(1, changed, Collected(pairs, "-", "-"), [])
+        else:
+            again = rounds._collect(1, changed, [])
         with pytest.raises(StropError, match=r"nowhere|is not trained on"):
             await again
     (now,) = read_run(path).rounds

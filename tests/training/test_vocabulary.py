@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from strop.tools.errors import DataError
-from strop.training.datasets import SftRow
+from strop.training.datasets import PairRow, SftRow
+from strop.training.dpo import DpoConfig, train_dpo
 from strop.training.sft import SftConfig, train_sft
 from strop.training.vocabulary import refuse_unlearnable
 from tests.training.tiny import tiny_checkpoint
@@ -49,6 +50,12 @@ def test_a_token_whose_row_is_anothers_is_refused_by_name(checkpoint: Path, tmp_
     with pytest.raises(DataError, match=r"row 'a' teaches w61"):
         train_sft(checkpoint, [row(7, 61)], tmp_path / "out", SftConfig(dtype="float32"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_preference_for_such_a_token_is_refused_too(checkpoint: Path, tmp_path: Path) -> None:
+    pair = PairRow("a", (5, 6), (61, 7, 2), (8, 7, 2))
+    with pytest.raises(DataError, match="row 'a' teaches"):
+        train_dpo(checkpoint, [pair], tmp_path / "adapter", DpoConfig(dtype="float32"))
 
 
 def test_tokens_of_their_own_pass_and_so_do_prompts(checkpoint: Path) -> None:

@@ -26,6 +26,7 @@ from strop.tools.formats.names import settle_names
 from strop.tools.formats.pythonic import Pythonic
 from strop.tools.formats.reading import READING_ORDER
 from strop.tools.formats.stream import (
+    DEFAULT_FORMAT,
     ArgumentText,
     CallBegun,
     Content,
@@ -54,6 +55,7 @@ FORMATS: Mapping[str, CallFormat] = MappingProxyType({one.name: one for one in _
 """Every call format by name."""
 
 __all__ = [
+    "DEFAULT_FORMAT",
     "FORMATS",
     "READING_ORDER",
     "ArgumentText",

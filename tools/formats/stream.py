@@ -16,6 +16,8 @@ from strop.tools.formats.segments import LOOKAHEAD, next_segment
 from strop.tools.formats.thoughts import Thoughts
 from strop.tools.spec import ToolCall, ToolSpec
 
+DEFAULT_FORMAT = "fenced_json"
+"""What calls are read as first where nothing says how they are written."""
 _BEGINS_A_MARK = re.compile(r"[`<\[{]")
 """What every mark of a call or of a thinking block begins with; a text without it is prose."""
 _BEGINNING_OF_A_MARK = re.compile(
@@ -58,7 +60,7 @@ Piece: TypeAlias = Reasoning | Content | CallBegun | ArgumentText
 
 
 def read_calls(
-    text: str, *, preferred: str = "fenced_json", tools: Iterable[ToolSpec] = (), thinking: bool = False
+    text: str, *, preferred: str = DEFAULT_FORMAT, tools: Iterable[ToolSpec] = (), thinking: bool = False
 ) -> Reading:
     """What `text` says, whichever format it is written in. Total: any text has a reading.
 

@@ -43,15 +43,16 @@ def parse_at(text: str, at: int) -> tuple[Any, int]:
 
 
 def items_in(text: str) -> list[str]:
-    """The texts of the items of a JSON list, as they are written; none where the text is anything else."""
+    """The texts of the items of a JSON list, as they are written, and of its strings what they say; none
+    where the text is anything else."""
     items, at = list[str](), text.find("[") + 1
     if text[:at].strip() != "[":
         return []
     try:
         while True:
             at = _after_space(text, at)
-            end = parse_at(text, at)[1]
-            items.append(text[at:end])
+            value, end = parse_at(text, at)
+            items.append(value if isinstance(value, str) else text[at:end])
             at = _after_space(text, end)
             if text[at:].strip() == "]":
                 return items
@@ -60,6 +61,16 @@ def items_in(text: str) -> list[str]:
             at += 1
     except ValueError:
         return []
+
+
+def as_item(text: str) -> str:
+    """`text` as an item of a JSON list from which `items_in` reads it back: JSON as it is, or a string."""
+    try:
+        value, end = parse_at(text, 0)
+    except ValueError:
+        return json.dumps(text, ensure_ascii=False)
+    whole = end == len(text) and not isinstance(value, str)
+    return text if whole else json.dumps(text, ensure_ascii=False)
 
 
 def _after_space(text: str, at: int) -> int:

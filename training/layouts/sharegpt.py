@@ -6,6 +6,8 @@ value of a function_call is JSON: one call, or a list of calls made at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from strop.tools import sealtools
@@ -15,7 +17,7 @@ from strop.tools.spec import ToolCall
 from strop.tools.task import Message, Task
 from strop.training.layouts.base import Origin, Row
 from strop.training.layouts.conversation import Conversation, can_be_learned, read_call
-from strop.training.layouts.exact import parse, parse_list
+from strop.training.layouts.exact import as_item, parse, parse_list
 from strop.training.layouts.hermes import has_tags
 from strop.training.layouts.turns import speakers, stranger, turns_of
 
@@ -67,8 +69,9 @@ class ShareGpt:
         messages, row = list(task.messages), dict[str, Any]()
         if messages[0].get("role") in ("system", "developer"):
             row["system"] = _text(messages.pop(0))
-        turns = [turn for message in messages for turn in _turns(message)]
+        turns = [turn for spoken in _exchanges(messages) for turn in _turns(spoken)]
         turns += _answer(task.gold.calls, task.gold.response or "")
+        _refuse_what_does_not_alternate(turns)
         tools = [tool.to_openai()["function"] for tool in task.tools]
         return {"id": task.id, "conversations": turns, "tools": json_text(tools), **row}
 
@@ -93,6 +96,43 @@ def _calls(text: str, what: str) -> list[ToolCall]:
     if not listed:
         raise DataError(f"{what}: no call")
     return [read_call(call, what) for call in listed]
+
+
+_ALTERNATE = (("human", "observation"), ("gpt", "function_call"))
+"""Who may speak in the first turn, the third and so on, and in the others: LLaMA-Factory leaves out a row
+that has it otherwise."""
+
+
+def _refuse_what_does_not_alternate(turns: Sequence[Mapping[str, str]]) -> None:
+    for place, turn in enumerate(turns):
+        if turn["from"] not in _ALTERNATE[place % 2]:
+            wanted = " or ".join(_ALTERNATE[place % 2])
+            raise DataError(f"turn {place + 1} would be of {turn['from']}, where this layout has {wanted}")
+
+
+def _exchanges(messages: Sequence[Message]) -> list[Message]:
+    """The messages, with the results of calls made at once as one: a JSON list in the order of the calls."""
+    told: list[Message] = []
+    for message in messages:
+        if message.get("role") == "tool" and told and told[-1].get("role") == "tool":
+            told[-1] = {"role": "tool", "results": [*told[-1]["results"], message]}
+        elif message.get("role") == "tool":
+            told.append({"role": "tool", "results": [message]})
+        else:
+            told.append(message)
+    return [_results(before, one) if "results" in one else one for before, one in pairwise([{}, *told])]
+
+
+def _results(before: Message, told: Message) -> Message:
+    ids = [call.get("id") for call in before.get("tool_calls") or ()]
+    results = list(told["results"])
+    if len(results) == 1:
+        return results[0]  # type: ignore[no-any-return]  # a message
+    if len(results) != len(ids):
+        raise DataError(f"{len(results)} results of {len(ids)} calls have no place in this layout")
+    if {result.get("tool_call_id") for result in results} == {*ids}:
+        results.sort(key=lambda result: ids.index(result["tool_call_id"]))
+    return {"role": "tool", "content": f"[{', '.join(as_item(_text(result)) for result in results)}]"}
 
 
 def _turns(message: Message) -> list[dict[str, str]]:

@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 LOCK   := requirements/cpu.txt
 RUN    ?= runs/quickstart
 
+# Kept whatever the shell says: tests start some two hundred processes, and each would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: quickstart test check format install clean
 
 quickstart: $(VENV)/.installed
@@ -12,7 +15,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/strop round examples/quickstart.toml --run-dir $(RUN) --resume
 
 test: check
-	$(BIN)/python -m pytest -m model
+	$(BIN)/python -m pytest -m model -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed build/links/strop
 	$(BIN)/ruff check .

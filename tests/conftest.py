@@ -12,6 +12,15 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+# Where several processes test side by side, each computes on one core: threads that wait for each other at
+# every step take several times as long as soon as somebody else has one of their cores. Torch reads it early.
+if WORKER := os.environ.get("PYTEST_XDIST_WORKER", ""):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(os, "sched_getaffinity"):
+        CORES = sorted(os.sched_getaffinity(0))
+        OWN = CORES[int(WORKER.removeprefix("gw")) % len(CORES)]
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", str(OWN))
+
 import pytest
 import pytest_asyncio
 from hypothesis import settings

@@ -159,13 +159,13 @@ class TransformersEngine:
         await self._in_thread(lambda: self._load_adapter(fresh, path))
         old, self._adapters[name] = self._adapters.get(name), fresh
         if old is not None:
-            await self._in_thread(lambda: self._model.delete_adapter(old))
+            await self._in_thread(lambda: self._delete_adapter(old))
 
     async def unload_adapter(self, name: str) -> None:
         """See `Engine.unload_adapter`. Requests that wait for it or run with it end first."""
         self._peft_name(name)
         gone = self._adapters.pop(name)
-        await self._in_thread(lambda: self._model.delete_adapter(gone))
+        await self._in_thread(lambda: self._delete_adapter(gone))
 
     async def close(self) -> None:
         if not self._closed:
@@ -320,6 +320,14 @@ class TransformersEngine:
                 raise misfit(path, "this model", error) from error
         else:
             self._model = _with_adapter(self._model, name, path)
+
+    def _delete_adapter(self, name: str) -> None:
+        others = [one for one in self._model.peft_config if one != name]
+        if others:
+            self._model.set_adapter(others[0])  # peft warns where the one that goes is active
+            self._model.delete_adapter(name)
+        else:  # peft would look for the last one ever after
+            self._model = self._model.unload()
 
     @contextmanager
     def _using(self, adapter: str | None) -> Iterator[None]:

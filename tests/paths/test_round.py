@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +23,8 @@ STAGES = (
     *("0.before", "0.train", "0.after"),
     *("1.before", "1.collect", "1.corpus", "1.train", "1.after"),
 )
-KILLED_IN = ("serve", "0.train", "1.collect", "1.corpus", "1.train", "1.after")
-"""One stage of every kind: measurements are alike, and each start takes half a minute."""
+KILLED_IN = ("0.train", "1.collect", "1.corpus", "1.train", "1.after")
+"""One stage of every kind that takes long: measurements are alike, and each start takes half a minute."""
 CONFIG = """
 model = "smollm2-135m"
 [engine]
@@ -104,11 +103,6 @@ def _is_under_way(stage: str, run: Path) -> bool:
     )
 
 
-def trees_of(folder: Path) -> dict[str, int]:
-    """When each search tree of a round was written."""
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "collect/trees").iterdir()}
-
-
 @pytest.mark.timeout(900)
 def test_a_run_killed_in_every_kind_of_stage_ends_and_repeats_nothing(tmp_path: Path) -> None:
     config, run = tmp_path / "config.toml", tmp_path / "run"
@@ -140,21 +134,6 @@ def test_a_run_killed_in_every_kind_of_stage_ends_and_repeats_nothing(tmp_path: 
     page = (run / "report.html").read_text()
     assert "Warm-up" in page
     assert decision["reason"].split(":")[0] in page
-
-    # A gate that lets nothing through: nothing is sampled or searched again, and only what samples teach is
-    # learned.
-    trees = trees_of(folder)
-    strict = tmp_path / "strict.toml"
-    strict.write_text(f"{CONFIG}\n[collect.gate]\nmax_length = 2\n")
-    shutil.copytree(run, tmp_path / "strict")
-    assert start(strict, tmp_path / "strict").wait() == 0, (tmp_path / "log.txt").read_text()[-2000:]
-    folder = tmp_path / "strict/rounds/1"
-    assert not (folder / "collect/pairs.jsonl").stat().st_size
-    assert "held-out accuracy" in json.loads((folder / "decision.json").read_text())["reason"]
-    assert (folder / "corpus/adapter/adapter_config.json").exists()
-    assert not (folder / "train").exists()
-    assert trees_of(folder) == trees
-    folder = run / "rounds/1"
 
     # Nothing is left to do: the same command only reads.
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}

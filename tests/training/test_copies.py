@@ -127,6 +127,7 @@ def trained(*words: str | Path) -> Any:
     return CliRunner().invoke(app, [*map(str, words)])
 
 
+@pytest.mark.model
 def test_commands_refuse_and_write_down_what_they_looked_at(small: Path) -> None:
     model = tiny_checkpoint(small / "tiny")
     tasks = small / "tasks.jsonl"

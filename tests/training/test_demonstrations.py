@@ -70,6 +70,7 @@ def test_samples_of_another_policy_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("texts", "right_share", "taught"),
@@ -86,6 +87,7 @@ def test_a_stop_token_is_noted_only_where_a_row_taught_it(
     assert read_profile(out) == Profile(call_format="fenced_json", stop_token_id=taught)
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 def test_a_row_too_long_to_be_trained_teaches_no_stop(talking: Path, tmp_path: Path) -> None:
     collection, rows = sampled(talking, tmp_path / "collected", RIGHT, WRONG), CorpusConfig()

@@ -227,6 +227,7 @@ def log_of(directory: Path) -> list[dict[str, float]]:
 QUICK: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 4, "save_steps": 50, "dtype": "float32"}
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("objective", REFERENCE_FREE)
 def test_without_a_reference_none_is_computed_or_kept(
     objective: str, checkpoint: Path, tmp_path: Path
@@ -246,6 +247,7 @@ def test_without_a_reference_none_is_computed_or_kept(
     assert rows[-1]["margin"] > rows[0]["margin"]
 
 
+@pytest.mark.model
 def test_rewards_in_the_log_are_what_simpo_compares(checkpoint: Path, tmp_path: Path) -> None:
     (pair,) = pairs(1)
     train_dpo(checkpoint, [pair], tmp_path / "out", DpoConfig(objective="simpo", **QUICK))
@@ -255,6 +257,7 @@ def test_rewards_in_the_log_are_what_simpo_compares(checkpoint: Path, tmp_path: 
     assert row["loss"] == pytest.approx(-logsigmoid(torch.tensor(row["margin"] - 1.0)).item(), abs=1e-4)
 
 
+@pytest.mark.model
 def test_it_goes_on_from_an_adapter_without_a_copy_of_it(checkpoint: Path, tmp_path: Path) -> None:
     config = DpoConfig(objective="simpo", **QUICK)
     first = train_dpo(checkpoint, pairs(4), tmp_path / "first", config).adapter
@@ -263,6 +266,7 @@ def test_it_goes_on_from_an_adapter_without_a_copy_of_it(checkpoint: Path, tmp_p
     assert sorted(path.name for path in second.iterdir()) == sorted(path.name for path in first.iterdir())
 
 
+@pytest.mark.model
 def test_another_objective_is_another_job(checkpoint: Path, tmp_path: Path) -> None:
     beta, out = 0.1, tmp_path / "out"
     train_dpo(checkpoint, pairs(4), out, DpoConfig(objective="dpo", beta=beta, **QUICK))

@@ -127,6 +127,7 @@ def collected(run: Path, number: int, tasks: Sequence[Task]) -> Collected:
     return Collected(pairs, "-", "-")
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 async def test_a_round_trains_on_earlier_rounds_pairs_too(tmp_path: Path) -> None:
     model, tasks = tiny_checkpoint(tmp_path / "tiny"), synthesise(12, 0, ["simple"])

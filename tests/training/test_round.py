@@ -179,6 +179,7 @@ async def test_a_round_collects_no_pair_that_is_too_long_to_train_on(tmp_path: P
     assert sum(row["event"] == "stage_start" for row in events) == 2
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 async def test_a_round_without_pairs_learns_what_its_samples_teach(tmp_path: Path) -> None:
     train = SftConfig(batch_size=2, rank=2, dtype="float32")
@@ -206,6 +207,7 @@ async def test_a_round_without_pairs_learns_what_its_samples_teach(tmp_path: Pat
     assert len(view.log) == view.trained["steps"]
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 async def test_another_gate_does_not_train_on_the_samples_again(tmp_path: Path) -> None:
     train = SftConfig(batch_size=2, rank=2, dtype="float32")

@@ -67,6 +67,7 @@ def written(tasks: list[Task], file: Path) -> Path:
     return file
 
 
+@pytest.mark.model
 def test_demonstrations_are_written_as_the_adapter_writes(model: Path, adapter: Path, tmp_path: Path) -> None:
     data, out = written(TASKS, tmp_path / "tasks.jsonl"), tmp_path / "out"
     strop("train", "sft", model, "--adapter", adapter, "--data", data, "--out", out, "--dtype", "float32")
@@ -76,6 +77,7 @@ def test_demonstrations_are_written_as_the_adapter_writes(model: Path, adapter: 
     assert train_sft(model, rows, out, SftConfig(dtype="float32"), base_adapter=adapter).examples == 2
 
 
+@pytest.mark.model
 def test_a_warm_up_is_written_as_the_adapter_writes(model: Path, adapter: Path, tmp_path: Path) -> None:
     data, out = written(TASKS, tmp_path / "tasks.jsonl"), tmp_path / "out"
     words = ("train", "warmup", model, "--adapter", adapter, "--data", data, "--out", out, *SMALL)
@@ -99,6 +101,7 @@ def test_a_warm_up_tells_the_trackers_that_are_named(model: Path, tmp_path: Path
         strop("train", "warmup", model, "--data", data, "--out", tmp_path / "out", "--track", "tensorbord")
 
 
+@pytest.mark.model
 def test_samples_are_learned_with_less_memory_and_trackers_told(model: Path, tmp_path: Path) -> None:
     collection, out = sampled(model, tmp_path / "collected", RIGHT), tmp_path / "out"
     data = written([TASK], tmp_path / "tasks.jsonl")

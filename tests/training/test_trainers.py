@@ -97,6 +97,7 @@ def seeing_checkpoint(directory: Path) -> Path:
     return directory
 
 
+@pytest.mark.model
 def test_a_model_that_sees_is_trained_on_text(tmp_path: Path) -> None:
     checkpoint = seeing_checkpoint(tmp_path / "gemma")
     recipe, rows = Settings(batch_size=4, dtype="float32"), demonstrations(4)

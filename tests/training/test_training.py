@@ -115,6 +115,7 @@ def log_probability(model: torch.nn.Module, prompt: tuple[int, ...], answer: tup
     return float(scores.gather(1, tokens[0, 1:, None])[len(prompt) - 1 :].sum())
 
 
+@pytest.mark.model
 def test_the_sampled_ids_are_the_trained_ids(checkpoint: Path, tmp_path: Path) -> None:
     """Before anything is learned, log-probabilities are those of exactly these ids: no end added."""
     (pair,) = pairs(1)
@@ -126,6 +127,7 @@ def test_the_sampled_ids_are_the_trained_ids(checkpoint: Path, tmp_path: Path) -
     assert (row["logp_chosen"], row["logp_rejected"]) == pytest.approx((chosen, rejected), abs=1e-4)
 
 
+@pytest.mark.model
 def test_going_on_from_an_adapter_makes_it_the_reference(checkpoint: Path, tmp_path: Path) -> None:
     first = train_dpo(checkpoint, pairs(8), tmp_path / "first", QUICK).adapter
     second = train_dpo(checkpoint, pairs(8), tmp_path / "second", QUICK, base_adapter=first).adapter
@@ -165,6 +167,7 @@ def test_every_answer_weighs_the_same_and_its_opening_its_share(
     assert bool((weights[labels[:, 1:] == IGNORED] == 0).all())
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("micro", [1, 2, 4])
 def test_the_weighted_loss_is_a_mean_over_answers_however_they_are_batched(
     micro: int, checkpoint: Path, tmp_path: Path
@@ -196,6 +199,7 @@ def test_a_share_outside_0_to_1_is_refused() -> None:
         SftConfig(opening_ids=0)
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("kind", ["dpo", "sft"])
 def test_sft_and_dpo_are_the_same_with_and_without_sharing(
     kind: str, checkpoint: Path, tmp_path: Path
@@ -219,6 +223,7 @@ def test_sft_and_dpo_are_the_same_with_and_without_sharing(
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
 
 
+@pytest.mark.model
 def test_recomputing_activations_changes_nothing(checkpoint: Path, tmp_path: Path) -> None:
     curves = []
     for recompute in (True, False):
@@ -291,6 +296,7 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.model
 def test_a_finished_training_is_not_done_again(checkpoint: Path, tmp_path: Path) -> None:
     first = train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK)
     calls: list[object] = []
@@ -300,6 +306,7 @@ def test_a_finished_training_is_not_done_again(checkpoint: Path, tmp_path: Path)
         train_dpo(checkpoint, pairs(5), tmp_path / "out", QUICK)
 
 
+@pytest.mark.model
 def test_long_pairs_are_counted_and_named(checkpoint: Path, tmp_path: Path) -> None:
     rows = [*pairs(4), PairRow("endless", (5,) * 100, (6,), (7,))]
     summary = train_dpo(checkpoint, rows, tmp_path / "out", replace(QUICK, max_length=64, epochs=1))
@@ -307,6 +314,7 @@ def test_long_pairs_are_counted_and_named(checkpoint: Path, tmp_path: Path) -> N
     assert [(one.id, one.reason) for one in summary.refused] == [("endless", "101 ids, max_length is 64")]
 
 
+@pytest.mark.model
 def test_a_loss_that_is_no_number_stops_at_once(checkpoint: Path, tmp_path: Path) -> None:
     adapter = train_dpo(checkpoint, pairs(4), tmp_path / "sound", QUICK).adapter
     broken = {name: torch.full_like(value, torch.nan) for name, value in weights(adapter).items()}
@@ -317,6 +325,7 @@ def test_a_loss_that_is_no_number_stops_at_once(checkpoint: Path, tmp_path: Path
     assert log_of(tmp_path / "out.part") == []
 
 
+@pytest.mark.model
 def test_a_full_disk_stops_with_one_line_and_keeps_what_was_there(checkpoint: Path, tmp_path: Path) -> None:
     often = replace(QUICK, save_steps=2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -330,6 +339,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_there(checkpoint: Pa
     assert train_dpo(checkpoint, pairs(8), tmp_path / "out", often).steps == 4
 
 
+@pytest.mark.model
 def test_two_at_once_on_one_adapter_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with held(tmp_path / ".out.lock", "the other"), pytest.raises(RunError, match="another process"):

@@ -181,6 +181,7 @@ def test_trackers_are_told_of_every_stage(tmp_path: Path) -> None:
         assert list((folder / "tensorboard").iterdir())
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 def test_every_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "tiny")
@@ -198,6 +199,7 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     assert train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE) == summary  # type: ignore[arg-type]
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 def test_the_models_loss_is_measured_once_and_is_what_training_begins_with(tmp_path: Path) -> None:
     checkpoint, kept = tiny_checkpoint(tmp_path / "tiny"), tmp_path / "losses.jsonl"
@@ -215,6 +217,7 @@ def test_the_models_loss_is_measured_once_and_is_what_training_begins_with(tmp_p
     assert sum(adapted.values()) < sum(together.values()), "an adapter's loss is its own"
 
 
+@pytest.mark.model
 @pytest.mark.usefixtures("one_thread")
 def test_a_warm_up_goes_on_from_an_adapter(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "tiny")

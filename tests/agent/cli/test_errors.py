@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from strop.agent.cli.app import main
 
 STROP = Path(sys.executable).with_name("strop")
 TASK = (
@@ -24,6 +26,25 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
         [STROP, *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False, timeout=120
     )
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """`strop` in this process, in a directory of its own: starting one takes most of a second."""
+    monkeypatch.chdir(tmp_path)
+    heeded = signal.getsignal(signal.SIGTERM)
+
+    def run(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["strop", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, "".join(capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, heeded)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +92,10 @@ def strop(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_mistake_is_one_line(words: list[str], code: int, says: str, tmp_path: Path) -> None:
-    got, text = strop(*words, cwd=tmp_path)
+def test_a_mistake_is_one_line(
+    words: list[str], code: int, says: str, here: Callable[..., tuple[int, str]]
+) -> None:
+    got, text = here(*words)
     assert got == code, text
     assert says in text
     assert "Traceback" not in text
@@ -110,11 +133,14 @@ def test_a_taken_port_is_found_before_the_model_is_loaded(tmp_path: Path) -> Non
 def test_a_broken_line_in_the_middle_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
     tasks = tmp_path / "tasks.jsonl"
     tasks.write_text(f'{TASK}\n{{"id": "broken\n{TASK.replace("a", "b", 1)}\n{{"id": "c"}}\n')
-    # The endpoint does not exist: what is read before it is asked is the point.
-    _, text = strop("bench", "run", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
+    # The endpoint does not exist: that is one line, too, and what is read before it is asked.
+    code, text = strop("bench", "run", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
     assert "tasks.jsonl:2: skipped: not JSON" in text
     assert "tasks.jsonl:4: skipped" in text
     assert "messages" in text
+    assert code == 1
+    assert "127.0.0.1:9" in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize(
@@ -129,23 +155,14 @@ def test_a_broken_line_in_the_middle_is_named_and_the_rest_is_used(tmp_path: Pat
     ],
 )
 def test_what_is_wrong_with_a_round_is_told_before_an_engine_starts(
-    toml: str, says: str, tmp_path: Path
+    toml: str, says: str, here: Callable[..., tuple[int, str]]
 ) -> None:
-    (tmp_path / "c.toml").write_text(toml)
-    code, text = strop("round", "c.toml", cwd=tmp_path)
+    Path("c.toml").write_text(toml)
+    code, text = here("round", "c.toml")
     assert code in (1, 2)
     assert says in text
     assert "Traceback" not in text
     assert "engine" not in text
-
-
-def test_an_endpoint_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    tasks = tmp_path / "tasks.jsonl"
-    tasks.write_text(TASK + "\n")
-    code, text = strop("bench", "run", tasks, "--out", tmp_path / "o", "--endpoint", "http://127.0.0.1:9/v1")
-    assert code == 1
-    assert "127.0.0.1:9" in text
-    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9999999/v1", "ftp://127.0.0.1/v1"])

@@ -215,7 +215,7 @@ class _Ledger:
 
     def _has_answer(self, one: _Wanted) -> bool:
         row = self.rows.get((one[0].task.id, one[1]))
-        return row is not None and row["error"] != REFUSED
+        return row is not None and row.get("error") != REFUSED
 
     def _keep_held(self) -> None:
         for row, _ in self._held:

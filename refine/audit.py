@@ -204,8 +204,7 @@ def audit_file(
     beside = path / "deficiencies.jsonl"
     report = deficiencies or (beside if beside.exists() else None)
     errors, ends = read_sampled(report) if report else ({}, frozenset())
-    folder = CollectionDir(path if path.is_dir() else path.parent)
-    call_format = folder.call_format() if folder.is_made else DEFAULT_FORMAT
+    call_format = CollectionDir(path if path.is_dir() else path.parent).call_format()
     known = Knowledge(tasks, errors, end_ids or ends, worlds, call_format)
     return audit(records, bad, thresholds, known)
 

@@ -86,14 +86,12 @@ class CollectionDir:
         was not known. Raises what `model` raises."""
         return str(self._settings().get("weights") or "")
 
-    @property
-    def is_made(self) -> bool:
-        """Whether this is a collection."""
-        return (self.path / "settings.json").exists()
-
     def call_format(self) -> str:
-        """How its policy writes calls. Raises what `model` raises."""
-        return str(self._settings().get("call_format") or DEFAULT_FORMAT)
+        """How its policy writes calls, as far as its settings say. Raises DataError where they cannot be
+        read."""
+        file = self.path / "settings.json"
+        known = read_json(file) if file.exists() else {}
+        return str((isinstance(known, dict) and known.get("call_format")) or DEFAULT_FORMAT)
 
     def _settings(self) -> Mapping[str, Any]:
         file = self.path / "settings.json"

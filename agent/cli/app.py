@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -94,12 +95,12 @@ def _options(
     """Options before the command."""
 
 
-def main() -> None:
-    """Run the command line. Exits; never returns."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line: `words`, or those the process was started with. Exits; never returns."""
     # What ends a job politely (a scheduler, a container) is heeded like Ctrl-C; the server has its own way.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        app()
+        app(args=words)
     except StropError as error:
         _fail(str(error), code=2 if isinstance(error, UsageError) else 1)
     except SystemExit as done:

@@ -8,101 +8,21 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strop.agent.answer import Answer, Draft, Usage
-from strop.agent.bench import MOST_REFUSED, run_bench
+from strop.agent.answer import Answer
+from strop.agent.bench import run_bench
 from strop.agent.engines.base import Sampling
 from strop.agent.outcome import SUMMARY
 from strop.agent.rows import ANSWERS, read_answers
-from strop.agent.summary import Summary
-from strop.tools.errors import DataError, EngineError, RefusedError, RunError, UsageError
-from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.errors import DataError, EngineError, RunError, UsageError
 from strop.tools.suite import Overall, Scores, Suite
-from strop.tools.task import Gold, Task
-from strop.tools.verdict import ErrorKind, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class ByName:
-    """A case whose right answer is one call with the task's id as its name."""
-
-    task: Task
-
-    def score(
-        self, calls: Sequence[ToolCall], content: str | None = None, problem: str | None = None
-    ) -> Verdict:
-        if problem is not None:
-            return Verdict.wrong(ErrorKind.UNPARSABLE, problem)
-        if not calls:
-            return Verdict.wrong(ErrorKind.MISSING_CALL, f"prose: {content}")
-        if calls[0].name == self.task.id:
-            return Verdict.right()
-        return Verdict.wrong(ErrorKind.WRONG_NAME, calls[0].name)
-
-    def gold_lines(self) -> Sequence[str]:
-        return [self.task.id]
-
-
-class ByText(ByName):
-    """A case whose right answer is the task's id as its whole text."""
-
-    def score_text(self, text: str) -> Verdict:
-        return Verdict.right() if text == self.task.id else Verdict.wrong(ErrorKind.UNPARSABLE, text)
-
-
-def case(task_id: str, category: str = "simple") -> ByName:
-    tools = (ToolSpec(task_id, "", {"type": "object", "properties": {}}),)
-    return ByName(Task(task_id, ({"role": "user", "content": task_id},), tools, Gold(()), category))
-
-
-def said(*names: str, text: str = "", repairs: tuple[str, ...] = ()) -> Answer:
-    calls = tuple(ToolCall(name, {"x": 1}) for name in names)
-    final = Draft((1, 2), (3,), text, calls, None if calls else text, repairs)
-    return Answer(final, Usage(2, 1, 1), (final,))
-
-
-@dataclass(slots=True)
-class Fixed:
-    """Answers from a function, and counts."""
-
-    reply: Callable[[Task], Answer]
-    name: str = "org/fixed"
-    asked: list[str] = field(default_factory=list)
-    flying: int = 0
-    most: int = 0
-
-    async def answer(self, task: Task, sampling: Sampling) -> Answer:
-        del sampling
-        self.asked.append(task.id)
-        self.flying += 1
-        self.most = max(self.most, self.flying)
-        await asyncio.sleep(0.001)
-        self.flying -= 1
-        return self.reply(task)
-
-
-def right(task: Task) -> Answer:
-    return said(task.id)
-
-
-def odd_wrong(task: Task) -> Answer:
-    return said(task.id if int(task.id[1:]) % 2 == 0 else "other")
-
-
-CASES = [case(f"t{number}", "simple" if number < 6 else "multiple") for number in range(10)]
-
-
-async def bench(answerer: Fixed, out: Path, cases: Sequence[ByName] = CASES, **options: Any) -> Summary:
-    suite, version = options.pop("suite", "own"), options.pop("version", "1")
-    sizes = Counter(each.task.category for each in cases)
-    own = Suite(suite, version, tuple(cases), sizes)
-    return await run_bench(own, answerer, out, **{"progress": False, **options})
+from strop.tools.task import Task
+from tests.agent.answerers import CASES, ByName, ByText, Fixed, bench, case, odd_wrong, right, said
 
 
 async def test_every_task_is_asked_once_judged_and_kept(tmp_path: Path) -> None:
@@ -148,74 +68,6 @@ async def test_an_engine_failure_keeps_what_came_before_and_the_next_run_goes_on
     assert set(second.asked) == {each.task.id for each in CASES} - set(kept)
     assert sum(one.score.total for one in summary.categories.values()) == 10
     assert [row["id"] for row in read_answers(tmp_path)] == [each.task.id for each in CASES]
-
-
-async def test_a_task_that_is_refused_is_wrong_and_the_run_goes_on(tmp_path: Path) -> None:
-    def refuses_some(task: Task) -> Answer:
-        if task.id in ("t0", "t4"):
-            raise RefusedError("HTTP 400: content filter")
-        if task.id == "t9":
-            raise UsageError("this template has no system role")
-        return right(task)
-
-    answerer = Fixed(refuses_some)
-    summary = await bench(answerer, tmp_path, concurrency=2)
-    assert [one.errors for one in summary.categories.values()] == [{"refused": 2}, {"refused": 1}]
-    rows = {row["id"]: row for row in read_answers(tmp_path)}
-    assert len(rows) == 10
-    assert "content filter" in rows["t4"]["detail"]
-    assert "task 't9' cannot be asked: this template" in rows["t9"]["detail"]
-    await bench(answerer, tmp_path)
-    assert len(answerer.asked) == 10
-
-
-async def test_where_all_is_refused_the_run_stops_and_nothing_counts(tmp_path: Path) -> None:
-    answerer = Fixed(right)
-
-    def refuses_late(task: Task) -> Answer:
-        if len(answerer.asked) > 1:
-            raise RefusedError("HTTP 400: no such model")
-        return right(task)
-
-    answerer.reply = refuses_late
-    with pytest.raises(RefusedError, match="no such model"):
-        await bench(answerer, tmp_path, concurrency=1)
-    assert answerer.asked == [*(f"t{number}" for number in range(1 + MOST_REFUSED)), "t0"]
-    assert [row["id"] for row in read_answers(tmp_path)] == ["t0"]
-    with pytest.raises(RefusedError, match="no such model"):
-        await bench(answerer, tmp_path / "few", CASES[1:3])
-    assert read_answers(tmp_path / "few") == []
-    summary = await bench(Fixed(right), tmp_path)
-    assert sum(one.score.correct for one in summary.categories.values()) == 10
-
-
-@pytest.mark.parametrize("concurrency", [1, 10])
-async def test_refused_tasks_in_a_row_count_where_another_is_still_answered(
-    tmp_path: Path, concurrency: int
-) -> None:
-    def has_no_system_role(task: Task) -> Answer:
-        if task.id != "t0":
-            raise UsageError("this template has no system role")
-        return right(task)
-
-    answerer = Fixed(has_no_system_role)
-    await bench(answerer, tmp_path, CASES[:1])
-    summary = await bench(answerer, tmp_path, concurrency=concurrency)
-    assert sum(one.errors.get("refused", 0) for one in summary.categories.values()) == 9
-    assert len(read_answers(tmp_path)) == 10
-    assert answerer.asked.count("t0") == 2
-
-
-async def test_a_run_that_only_met_refusals_does_not_count_them(tmp_path: Path) -> None:
-    def refuses(_task: Task) -> Answer:
-        raise UsageError("it refines by itself")
-
-    await bench(Fixed(right), tmp_path, CASES[:5])
-    with pytest.raises(UsageError, match="it refines by itself"):
-        await bench(Fixed(refuses), tmp_path)
-    assert len(read_answers(tmp_path)) == 5
-    summary = await bench(Fixed(right), tmp_path)
-    assert sum(one.score.correct for one in summary.categories.values()) == 10
 
 
 async def test_a_row_cut_off_by_a_kill_is_asked_again(tmp_path: Path) -> None:
@@ -371,7 +223,7 @@ async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> No
 SLOW_RUN = """
 import asyncio, sys
 from pathlib import Path
-from tests.agent.test_bench import CASES, Fixed, bench, right
+from tests.agent.answerers import CASES, Fixed, bench, right
 
 class Slow(Fixed):
     async def answer(self, task, sampling):
@@ -397,49 +249,3 @@ async def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     summary = await bench(second, tmp_path)
     assert sorted(second.asked + kept) == [each.task.id for each in CASES]
     assert sum(one.score.correct for one in summary.categories.values()) == len(CASES)
-
-
-async def test_what_was_said_is_what_a_majority_agrees_on_where_it_is_judged(tmp_path: Path) -> None:
-    class Saying(Fixed):
-        async def answer(self, task: Task, sampling: Sampling) -> Answer:
-            return said(text=("a", "b", "c", task.id, task.id)[sampling.seed or 0])
-
-    options: dict[str, Any] = {"samples": 5, "sampling": Sampling(temperature=1.0), "concurrency": 1}
-    summary = await bench(Saying(right), tmp_path, [ByText(case("t0", "simple").task)], **options)
-    assert summary.categories["simple"].majority_at[5] == 1.0
-
-
-async def test_tasks_with_fewer_samples_do_not_hide_the_others(tmp_path: Path) -> None:
-    warm = Sampling(temperature=1.0, seed=0)
-    odd = Fixed(lambda task: said(task.id if task.id == "t0" else "other"))
-    await bench(odd, tmp_path, CASES[:2], sampling=warm)
-    summary = await bench(odd, tmp_path, CASES[:1], sampling=warm, samples=4)
-    one = summary.categories["simple"]
-    assert (one.tasks, one.sampled, one.accuracy) == (2, 1, 0.5)
-    assert (one.score.correct, one.score.total) == (4, 5)
-    assert list(one.pass_at) == [1, 2, 4]
-
-
-async def test_several_samples_have_seeds_of_their_own_and_say_what_they_are_worth(tmp_path: Path) -> None:
-    seeds: list[int | None] = []
-
-    class Sampled(Fixed):
-        async def answer(self, task: Task, sampling: Sampling) -> Answer:
-            seeds.append(sampling.seed)
-            number = (sampling.seed or 0) - 7
-            # t0 is right always, t1 in one of four, t2 never.
-            chance = {"t0": 4, "t1": 1, "t2": 0}[task.id]
-            return said(task.id if number < chance else "other")
-
-    options: dict[str, Any] = {"samples": 4, "sampling": Sampling(temperature=1.0, seed=7), "concurrency": 1}
-    summary = await bench(Sampled(right), tmp_path, CASES[:3], **options)
-    assert seeds == [7, 8, 9, 10] * 3
-    one = summary.categories["simple"]
-    assert (one.score.correct, one.score.total, one.tasks) == (5, 12, 3)
-    assert one.pass_at == pytest.approx({1: 5 / 12, 2: 0.5, 4: 2 / 3})
-    assert one.majority_at == pytest.approx({1: 2 / 3, 2: 2 / 3, 4: 1 / 3})
-    again = Sampled(right)
-    assert await bench(again, tmp_path, CASES[:3], **options) == summary
-    assert again.asked == []
-    with pytest.raises(UsageError, match="temperature above 0"):
-        await bench(Fixed(right), tmp_path / "greedy", samples=2)

@@ -213,9 +213,9 @@ async def test_another_gate_does_not_train_on_the_samples_again(tmp_path: Path) 
     train = SftConfig(batch_size=2, rank=2, dtype="float32")
     taught = CorpusTable(rows=CorpusConfig(drafts=0), train=train, stop_token=False)
     model, tasks = str(talking_checkpoint(tmp_path / "tiny")), list(TASKS)
-    times = list[int]()
+    times, trees = list[int](), list[dict[str, int]]()
     for length, samples in ((2, 4), (3, 4), (3, 5)):
-        search, gate = SearchConfig(simulations=0), GateConfig(max_length=length)
+        search, gate = SearchConfig(simulations=2, max_tokens=400), GateConfig(max_length=length)
         collect = CollectConfig(samples=samples, search=search, gate=gate)
         config = RoundConfig(model=model, tasks=TasksTable(synthesise=50), collect=collect, corpus=taught)
         with RunDirectory(tmp_path / "run", resume=bool(times)) as run:
@@ -225,8 +225,15 @@ async def test_another_gate_does_not_train_on_the_samples_again(tmp_path: Path) 
                 await rounds._round(1, Accepted(None, "-"), judged_suite("bench", TASKS), tasks, tasks)
                 is None
             )
-        times.append((tmp_path / "run/rounds/1/corpus/adapter/train_summary.json").stat().st_mtime_ns)
+        folder = tmp_path / "run/rounds/1"
+        times.append((folder / "corpus/adapter/train_summary.json").stat().st_mtime_ns)
+        trees.append({path.name: path.stat().st_mtime_ns for path in (folder / "collect/trees").glob("*.gz")})
+        assert not (folder / "collect/pairs.jsonl").stat().st_size
+        assert "held-out accuracy" in read_json(folder / "decision.json")["reason"]
+        assert not (folder / "train").exists()
     assert times[0] == times[1] != times[2]
+    assert trees[0]
+    assert trees[0] == trees[1] != trees[2]
 
 
 def test_an_engines_settings_do_not_decide_what_is_learned_from_gold(tmp_path: Path) -> None:

@@ -37,9 +37,8 @@ def here(
     heeded = signal.getsignal(signal.SIGTERM)
 
     def run(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["strop", *words])
         with pytest.raises(SystemExit) as ended:
-            main()
+            main(words)
         assert isinstance(ended.value.code, int)
         return ended.value.code, "".join(capsys.readouterr())
 

@@ -35,6 +35,7 @@ from strop.training.neighbours import GroupedOrder, groups, slices
 from strop.training.progress import bar, say
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, Refused, TrainSummary
+from strop.training.sharding import is_sharded, require_same_holding, still_whole, whole_weights
 from strop.training.shared_prefix import IGNORED, SharedPrefix
 from strop.training.trackers import watch
 from strop.training.weighting import answer_weights, one_label_each
@@ -196,7 +197,7 @@ class DemonstrationTrainer(_AsTheyAre, SFTTrainer):  # type: ignore[misc]  # TRL
         """Mean negative log-likelihood a labelled id of each of these rows, in nats."""
         batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
         self.model.eval()
-        with torch.no_grad(), self.compute_loss_context_manager():
+        with torch.no_grad(), self.compute_loss_context_manager(), still_whole(self):
             output = self.model(**batch, fused_lm_head=True, use_cache=False)
         labelled = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
         return (-output.log_probs.float().sum(dim=1) / labelled.clamp_min(1)).tolist()  # type: ignore[no-any-return]
@@ -239,16 +240,12 @@ REFERENCE_TOGETHER = 8
 """Pairs of one prompt whose reference is computed at once where prefixes are shared."""
 
 
-def is_sharded(trainer: Any) -> bool:
-    """Whether each process is to hold but a part of the model, or DeepSpeed holds it."""
-    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
-
-
 def share_prefixes(trainer: Any, recipe: Recipe) -> str:
     """Put `SharedPrefix` before the trainer's model; says ``on`` or why not."""
     if not recipe.shared_prefix:
         return "off: not asked for"
-    reason = SharedPrefix(trainer.model.get_base_model()).install()
+    with still_whole(trainer):
+        reason = SharedPrefix(trainer.model.get_base_model()).install()
     if reason is None:
         return "on"
     say(f"[yellow]every sequence is computed by itself, which is several times slower:[/] {reason}")
@@ -258,11 +255,12 @@ def share_prefixes(trainer: Any, recipe: Recipe) -> str:
 def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
     """Train to the end from the newest whole checkpoint. Returns the step it began at.
 
-    Raises RunError where memory, disk or the loss's finiteness gives out; checkpoints stay.
+    Raises RunError where memory, disk or the loss's finiteness gives out; checkpoints stay. Raises UsageError
+    where the checkpoint is of another way to share a model out.
     """
     if job.discarded:
         say(f"[yellow]deleted the beginning of another training[/] in {job.work}")
-    checkpoint = job.ranks.from_first(job.newest_checkpoint)
+    checkpoint = job.ranks.from_first(lambda: _newest_checkpoint(trainer, job))
     start = step_of(checkpoint) if checkpoint else 0
     if start:
         say(f"going on after step {start}")
@@ -274,6 +272,13 @@ def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
         trainer.add_callback(Journal(job, log, advance, on_log))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return start
+
+
+def _newest_checkpoint(trainer: Any, job: TrainJob) -> Path | None:
+    checkpoint = job.newest_checkpoint()
+    if checkpoint is not None:
+        require_same_holding(trainer, checkpoint)
+    return checkpoint
 
 
 def peak_memory(where: Hardware) -> int:
@@ -356,9 +361,7 @@ def train(
         prepared = trainer.prepare(job, together=REFERENCE_TOGETHER if shared == "on" else 1)
     watch(trainer, job, track)
     start = fit(trainer, job, on_log)
-
-    # All processes take part, where each has but its part of the weights.
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_sharded(trainer) else None
+    weights = whole_weights(trainer)
 
     def finish() -> None:
         result = summary(trainer, job, where, shared=shared, start=start, refused=refused)

@@ -23,7 +23,7 @@ from strop.training.launch import Order, launch
 from strop.training.round import Accepted, Collected, Rounds
 from strop.training.run import RunDirectory
 from strop.training.synth import synthesise
-from tests.training.test_ranks import EXAMPLES, same_training
+from tests.training.launches import EXAMPLES, same_training
 from tests.training.test_round import collected
 from tests.training.tiny import pairs, tiny_checkpoint
 

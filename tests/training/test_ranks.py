@@ -6,14 +6,9 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from strop.agent.lock import held
 from strop.tools.errors import RunError, UsageError
@@ -21,11 +16,10 @@ from strop.tools.files import read_jsonl
 from strop.training.failures import clear_failures
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe
+from strop.training.sharding import FSDP, WHOLE, held_by_checkpoint
+from tests.training.launches import EXAMPLES, ended, launched, log_of, same_training, wait_for, worker
 from tests.training.tiny import tiny_checkpoint
 from tests.training.together import measure, train
-
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples" / "accelerate"
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +55,34 @@ def test_only_what_disks_say_is_told_of_as_a_disk(tmp_path: Path) -> None:
             raise error
 
 
+@pytest.mark.parametrize(
+    ("files", "holder"),
+    [
+        (["optimizer.pt", "scheduler.pt"], WHOLE),
+        (["optimizer.bin", "pytorch_model_fsdp.bin"], FSDP),
+        (
+            ["global_step4/mp_rank_00_model_states.pt"]
+            + [f"global_step4/zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(8)],
+            "DeepSpeed's ZeRO-2 in 8 processes",
+        ),
+        (
+            [
+                f"global_step4/zero_pp_rank_{rank}_mp_rank_00_{part}_states.pt"
+                for rank in range(4)
+                for part in ("model", "optim")
+            ],
+            "DeepSpeed's ZeRO-3 in 4 processes",
+        ),
+    ],
+    ids=["whole", "fsdp", "zero2", "zero3"],
+)
+def test_a_checkpoint_shows_who_can_go_on_from_it(files: list[str], holder: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert held_by_checkpoint(tmp_path) == holder
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_reads_the_examples(path: Path) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
@@ -71,40 +93,6 @@ def test_accelerate_reads_the_examples(path: Path) -> None:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
-
-
-def launched(*words: str | Path, config: Path = EXAMPLES / "ddp_cpu.yaml") -> subprocess.Popen[str]:
-    """``accelerate launch`` of a module, on a port of its own."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
-    return subprocess.Popen(
-        list(map(str, [*launcher, "--main_process_port", "0", "-m", *words])),
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> str:
-    """What a process that is to succeed has printed."""
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, printed[-3000:]
-    return printed
-
-
-def log_of(directory: Path) -> list[dict[str, float]]:
-    return [row for _, row in read_jsonl(directory / "train_log.jsonl")[0]]
-
-
-def same_training(one: Path, other: Path) -> None:
-    for key in ("loss", "grad_norm", "lr"):
-        values = [[row[key] for row in log_of(out)] for out in (one, other)]
-        assert values[0] == pytest.approx(values[1], abs=1e-4), key
-    weights = [load_file(out / "adapter_model.safetensors") for out in (one, other)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=0)
 
 
 @pytest.mark.model
@@ -184,20 +172,3 @@ def test_what_the_first_process_refuses_ends_all(checkpoint: Path, tmp_path: Pat
     assert process.returncode != 0
     assert f"another process is running a training in {out}" in printed
     assert not (tmp_path / "out.part").exists()
-
-
-def worker(launcher: int, rank: int) -> int:
-    """Process id of one of a launcher's processes."""
-    for task in Path(f"/proc/{launcher}/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                return int(pid)
-    raise AssertionError(f"no process has rank {rank}")
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0][-3000:]
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.02)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, TypeVar
 
 from strop.agent.rows import Row
 from strop.tools.episode import is_episode
@@ -17,38 +19,80 @@ MOST_FAILURES = 3000
 LONGEST_TEXT = 6000
 """Characters of any one text."""
 
-Failure: TypeAlias = Mapping[str, Any]
-"""JSON of one wrong answer; all of its texts are as they came."""
+Item = TypeVar("Item")
 
 
-def failures_of(rows: Iterable[Row], cases: Iterable[AnyCase]) -> list[Failure]:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One wrong answer."""
+
+    category: str
+    text: str
+    """Its JSON (`in_script`), every text in it as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Wrong answers, and the tools that were on offer; small enough to be sent to another process."""
+
+    shown: Sequence[Failure] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """JSON of each tool by the key that failures name it by; most are on offer in many tasks."""
+
+    @classmethod
+    def together(cls, several: Iterable[Failures]) -> Failures:
+        """Those of several categories, as many as a page shows."""
+        every = list(several)
+        shown = in_turns([one for each in every for one in each.shown], lambda one: one.category)
+        return cls(shown, {key: tool for each in every for key, tool in each.tools.items()})
+
+
+def failures_of(rows: Iterable[Row], cases: Iterable[AnyCase]) -> Failures:
     """Those of the wrong rows that a page shows. Rows whose case is not among `cases` show no prompt."""
     known = {case.task.id: case for case in cases}
-    shown = in_turns([row for row in rows if not row["correct"]])
-    tool = _Tools()
-    return [_failure(row, known.get(row["id"]), tool) for row in shown]
+    shown = in_turns([row for row in rows if not row["correct"]], category_of)
+    tools = _Tools()
+    failures = [
+        Failure(row["category"], in_script(_failure(row, known.get(row["id"]), tools))) for row in shown
+    ]
+    return Failures(failures, tools.by_key)
+
+
+def in_script(value: Any) -> str:
+    """JSON of a value for a script element of a page, which nothing in it can end."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 class _Tools:
     """Tools as pages show them, each made once: multi-turn tasks share theirs, a hundred of them each."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[ToolSpec, dict[str, str]]] = {}
+        self.by_key: dict[str, str] = {}
+        self._known: dict[int, tuple[ToolSpec, str]] = {}
 
-    def __call__(self, tool: ToolSpec) -> dict[str, str]:
+    def key(self, tool: ToolSpec) -> str:
+        """The same for equal tools, and in every process."""
         # The tool is kept, too, so that nothing else gets its address.
-        if id(tool) not in self._made:
-            self._made[id(tool)] = (tool, _tool(tool))
-        return self._made[id(tool)][1]
+        if id(tool) not in self._known:
+            text = in_script(_tool(tool))
+            key = blake2b(text.encode(), digest_size=8).hexdigest()
+            self.by_key[key] = text
+            self._known[id(tool)] = (tool, key)
+        return self._known[id(tool)][1]
 
 
-def in_turns(rows: Sequence[Row], most: int = MOST_FAILURES) -> list[Row]:
+def category_of(row: Row) -> str:
+    """Of a row or of anything else that has the key."""
+    return str(row["category"])
+
+
+def in_turns(rows: Sequence[Item], category: Callable[[Item], str], most: int = MOST_FAILURES) -> list[Item]:
     """At most `most` of them, in order, of every category as many as there is room for."""
     if len(rows) <= most:
         return list(rows)
     categories: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
-        categories.setdefault(row["category"], []).append(place)
+        categories.setdefault(category(row), []).append(place)
     kept: set[int] = set()
     for turn in range(max(map(len, categories.values()))):
         kept.update(places[turn] for places in categories.values() if turn < len(places))
@@ -57,7 +101,7 @@ def in_turns(rows: Sequence[Row], most: int = MOST_FAILURES) -> list[Row]:
     return [rows[place] for place in sorted(kept)[:most]]
 
 
-def _failure(row: Row, case: AnyCase | None, tool: _Tools) -> dict[str, Any]:
+def _failure(row: Row, case: AnyCase | None, tools: _Tools) -> dict[str, Any]:
     task = case.task if case is not None else None
     return {
         "id": row["id"],
@@ -69,7 +113,7 @@ def _failure(row: Row, case: AnyCase | None, tool: _Tools) -> dict[str, Any]:
         "calls": [_call(call) for call in row.get("calls", ())],
         "turns": [[_step(step) for step in turn] for turn in row.get("turns", ())],
         "asked": [[shown_message(message) for message in messages] for messages in _asked(row, case)],
-        "tools": [tool(one) for one in (task.tools if task else ())],
+        "tools": [tools.key(tool) for tool in (task.tools if task else ())],
         "gold": [_clip(line) for line in case.gold_lines()] if case else [],
         "repairs": row.get("repairs", []),
     }

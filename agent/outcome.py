@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from strop.agent.failure import Failure
+from strop.agent.failure import Failures
 from strop.agent.page import write_page
 from strop.agent.summary import Summary
 from strop.tools.files import write_json
@@ -13,7 +12,7 @@ from strop.tools.files import write_json
 SUMMARY, PAGE = "summary.json", "page.html"
 
 
-def write_outcome(out: Path, summary: Summary, failures: Sequence[Failure]) -> None:
+def write_outcome(out: Path, summary: Summary, failures: Failures) -> None:
     """Write summary and page to `out`. Raises RunError."""
     write_json(out / SUMMARY, summary.to_json())
     write_page(out / PAGE, summary, failures)

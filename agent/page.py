@@ -6,13 +6,12 @@ All text of models and files is escaped; nothing of it is run.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strop.agent.failure import Failure, in_turns
+from strop.agent.failure import Failures
 from strop.agent.summary import Summary
 from strop.tools.files import write_text
 
@@ -20,9 +19,11 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-def write_page(path: Path, summary: Summary, failures: Sequence[Failure]) -> None:
-    """Write the page, with at most `MOST_FAILURES` of `failures` to browse. Raises RunError."""
-    shown, tools = _with_tools_once(in_turns(failures))
+def write_page(path: Path, summary: Summary, failures: Failures) -> None:
+    """Write the page, with `failures` to browse. Raises RunError."""
+    from markupsafe import Markup
+
+    tools = ",".join(f'"{key}":{tool}' for key, tool in failures.tools.items())
     total = sum(one.score.total for one in summary.categories.values())
     correct = sum(one.score.correct for one in summary.categories.values())
     page = page_template().render(
@@ -32,8 +33,9 @@ def write_page(path: Path, summary: Summary, failures: Sequence[Failure]) -> Non
         total=total,
         correct=correct,
         wrong=total - correct,
-        failures=shown,
-        tools=tools,
+        shown=len(failures.shown),
+        failures=Markup(f"[{','.join(failure.text for failure in failures.shown)}]"),
+        tools=Markup(f"{{{tools}}}"),
         written=time.strftime("%Y-%m-%d %H:%M", time.localtime()),
     )
     write_text(path, page)
@@ -47,22 +49,6 @@ def page_template() -> Template:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "seconds": _seconds}
     return environment.from_string((files("strop.agent") / "bench.html.j2").read_text("utf-8"))
-
-
-def _with_tools_once(failures: Sequence[Failure]) -> tuple[list[Failure], list[dict[str, str]]]:
-    """The failures with places instead of tools, and the tools: most are on offer in many tasks."""
-    places: dict[tuple[str, ...], int] = {}
-    tools: list[dict[str, str]] = []
-    shown: list[Failure] = []
-    for failure in failures:
-        offered = []
-        for tool in failure["tools"]:
-            place = places.setdefault(tuple(tool.values()), len(tools))
-            if place == len(tools):
-                tools.append(tool)
-            offered.append(place)
-        shown.append({**failure, "tools": offered})
-    return shown, tools
 
 
 def _errors(summary: Summary) -> list[str]:

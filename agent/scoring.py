@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from strop.agent.answer import Usage
-from strop.agent.failure import Failure, failures_of
+from strop.agent.failure import Failures, failures_of
 from strop.agent.outcome import write_outcome
 from strop.agent.page import page_template
-from strop.agent.processes import spread
+from strop.agent.processes import processors, spread
 from strop.agent.rows import ANSWERS, SETTINGS
 from strop.agent.summary import CategorySummary, Summary, by_category, scores_of, usage_of
 from strop.tools.bfcl.episodes import MULTI_TURN, new_simulators
@@ -41,7 +41,7 @@ from strop.tools.verdict import ErrorKind, Verdict
 def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> Summary:
     """Score every result file under `results` and write answers, summary and page to `out`.
 
-    Categories are scored side by side, a process a processor. `call_format` is what texts are read as first,
+    Categories are scored side by side, on all processors. `call_format` is what texts are read as first,
     or `OFFICIAL`.
     Raises UsageError where there is no result file, where there are several models' or where `out` is a
     benchmark's own, DataError for a row that is none, RunError where `out` cannot be written.
@@ -51,10 +51,8 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     if not jobs:
         raise UsageError(f"{results}: no {PREFIX}_<category>_result.json of a category that is judged here")
     _claim(out)
-    # The slowest first: whoever takes one last ends last.
-    slowest = sorted(jobs, key=lambda job: -job.work)
-    done = spread(_score, slowest, meanwhile=page_template)
-    scored = dict(zip((job.category for job in slowest), done, strict=True))
+    done = [one for several in spread(_score, _shared_out(jobs), meanwhile=page_template) for one in several]
+    scored = {one.category: one for one in done}
     every = [scored[job.category] for job in jobs]
     # A file may hold nothing yet, and then there is no summary of it.
     summaries = {name: summary for one in every for name, summary in one.summaries.items()}
@@ -68,8 +66,21 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     settings = {"suite": summary.suite, "version": version, "model": summary.model, _SCORED: call_format}
     write_json(out / SETTINGS, settings)
     write_text(out / ANSWERS, "".join(one.lines for one in every))
-    write_outcome(out, summary, [failure for one in every for failure in one.failures])
+    write_outcome(out, summary, Failures.together(one.failures for one in every))
     return summary
+
+
+def _shared_out(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    """What each process is to take at once, the slowest first: whoever takes one last ends last.
+
+    Multi-turn categories keep together on half of the processors: each process of them starts simulators,
+    which takes as long as judging two hundred trajectories.
+    """
+    several = [job for job in jobs if job.category in MULTI_TURN]
+    places = max(1, processors() // 2)
+    groups = [group for group in (several[place::places] for place in range(places)) if group]
+    groups += [[job] for job in jobs if job not in several]
+    return sorted(groups, key=lambda group: -sum(job.work for job in group))
 
 
 def _file_of(category: str, results: Path) -> Path | None:
@@ -116,20 +127,21 @@ class _Job:
 class _Scored:
     """A category's answers, and what is told of them; small enough to be sent to another process."""
 
+    category: str
     lines: str
     """Its part of ``answers.jsonl``."""
     summaries: Mapping[str, CategorySummary]
     scores: Scores
     usage: Usage
     size: int
-    failures: list[Failure]
+    failures: Failures
 
 
-def _score(job: _Job) -> _Scored:
+def _score(jobs: Sequence[_Job]) -> list[_Scored]:
     # Nothing of this is let go before its end: looking for what could be takes a quarter of the time.
     gc.disable()
     try:
-        return _scored(job)
+        return [_scored(job) for job in jobs]
     finally:
         gc.enable()
 
@@ -140,6 +152,7 @@ def _scored(job: _Job) -> _Scored:
     given = {entry.id: entry for entry in _entries(job.path, by_id)}
     rows = [given[case.task.id].row(case, job.call_format) for case in cases if case.task.id in given]
     return _Scored(
+        job.category,
         "".join(json_text(row) + "\n" for row in rows),
         by_category(rows),
         scores_of(rows),
@@ -151,7 +164,7 @@ def _scored(job: _Job) -> _Scored:
 
 @cache
 def _simulators() -> Simulators:
-    """This process's, for all episodes: starting some takes as long as judging two hundred."""
+    """This process's, for all its episodes."""
     return new_simulators()
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from strop.agent.failure import in_turns
+from strop.agent.failure import category_of, in_turns
 from strop.refine.survey_report import Failure, Report, advice, findings, group_of, headline, quantiles
 from strop.tools.files import write_text
 from strop.tools.task import Task
@@ -29,7 +29,7 @@ def write_page(path: Path, report: Report, selections: Sequence[Mapping[str, Any
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": lambda share: f"{100 * share:.0f} %", "said": _said}
     template = environment.from_string((files("strop.refine") / "survey.html.j2").read_text("utf-8"))
-    shown = in_turns([_failure(one) for one in report.failures])
+    shown = in_turns([_failure(one) for one in report.failures], category_of)
     page = template.render(
         report=report,
         headline=headline(report),

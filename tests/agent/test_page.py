@@ -77,7 +77,7 @@ def test_what_models_write_never_becomes_markup(tmp_path: Path) -> None:
     assert failure["detail"] == failure["said"] == NASTY
     assert failure["asked"] == [[{"role": "user", "text": NASTY}]]
     assert failure["gold"] == ['f(x="right")']
-    (tool,) = json.loads(scripts.texts[1])
+    (tool,) = json.loads(scripts.texts[1]).values()
     assert tool["about"] == NASTY
     assert not re.search(r"(?:src|href)=[\"']?http", page)
 
@@ -85,8 +85,9 @@ def test_what_models_write_never_becomes_markup(tmp_path: Path) -> None:
 def test_a_tool_on_offer_in_many_tasks_is_there_once(tmp_path: Path) -> None:
     rows = [row(number, "simple", False) for number in range(3)]
     scripts = Scripts(page_of(tmp_path, rows, [case(number, "simple") for number in range(3)]))
-    assert [failure["tools"] for failure in json.loads(scripts.texts[0])] == [[0]] * 3
-    assert [tool["name"] for tool in json.loads(scripts.texts[1])] == ["f"]
+    failures, tools = map(json.loads, scripts.texts[:2])
+    assert [tool["name"] for tool in tools.values()] == ["f"]
+    assert [failure["tools"] for failure in failures] == [list(tools)] * 3
 
 
 def test_the_numbers_are_there(tmp_path: Path) -> None:

@@ -43,10 +43,7 @@ def read_whole(text: str, preferred: str) -> Reading:
     Fences of other languages, JSON that is no call, and ``[]`` are prose. Raises UsageError where
     `preferred` is not a format.
     """
-    dialect, preferred = preferred, DIALECTS.get(preferred, preferred)
-    if preferred not in READING_ORDER:
-        known = ", ".join((*READING_ORDER, *DIALECTS))
-        raise UsageError(f"unknown call format {preferred!r}; there are {known}")
+    dialect, preferred = preferred, read_as(preferred)
     found = [segment for segment in _segments(text, preferred) if segment.calls or segment.problem]
     formats = {segment.format for segment in found}
     chosen = next((name for name in (preferred, *READING_ORDER) if name in formats), None)
@@ -67,6 +64,15 @@ def read_whole(text: str, preferred: str) -> Reading:
         ),
         format=chosen,
     )
+
+
+def read_as(preferred: str) -> str:
+    """What a format is read as: itself, unless it is a dialect. Raises UsageError where it is none."""
+    name = DIALECTS.get(preferred, preferred)
+    if name not in READING_ORDER:
+        known = ", ".join((*READING_ORDER, *DIALECTS))
+        raise UsageError(f"unknown call format {preferred!r}; there are {known}")
+    return name
 
 
 def _segments(text: str, preferred: str) -> Iterator[Segment]:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from strop.tools.formats.base import BrokenCall, Reading, Segment
 from strop.tools.formats.early import EarlyCalls, to_text
 from strop.tools.formats.names import meant_name, settle_names
-from strop.tools.formats.reading import DIALECTS, read_whole
+from strop.tools.formats.reading import read_as, read_whole
 from strop.tools.formats.segments import LOOKAHEAD, next_segment
 from strop.tools.formats.thoughts import Thoughts
 from strop.tools.spec import ToolCall, ToolSpec
@@ -72,9 +72,10 @@ def read_calls(
 
     Raises UsageError where `preferred` is not a format.
     """
-    reader = StreamReader(preferred, tools, thinking=thinking)
     if not thinking and _BEGINS_A_MARK.search(text) is None:
+        read_as(preferred)
         return Reading((), text.strip() or None)
+    reader = StreamReader(preferred, tools, thinking=thinking)
     reader.feed(text)
     return reader.finish()[1]
 
@@ -91,9 +92,8 @@ class StreamReader:
 
     def __init__(self, preferred: str, tools: Iterable[ToolSpec] = (), *, thinking: bool = False):
         """Raises UsageError where `preferred` is not a format."""
-        read_whole("", preferred)
         self._dialect = preferred
-        self._preferred = DIALECTS.get(preferred, preferred)
+        self._preferred = read_as(preferred)
         self._tools = tuple(tools)
         self._thoughts = Thoughts(thinking)
         self._reasoning = ""

@@ -75,6 +75,8 @@ class Draft:
     """Why it cannot be read, where it looks like a call; then `calls` is empty and `content` all of it."""
     reasoning: str | None = None
     """Its thinking block; None where there is none."""
+    opened: bool = False
+    """Whether the prompt had opened a thinking block, which `text` begins within."""
     logprobs: tuple[float, ...] | None = None
     """Of each id, where asked for."""
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None

@@ -61,7 +61,7 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
     except TooLongError as error:
         return _answer(_NO_ANSWER) | _too_long(str(error))
     if is_text_case(case):
-        text = without_thoughts(answer.final.text, opened=answer.final.reasoning is not None)
+        text = without_thoughts(answer.final.text, opened=answer.final.opened)
         return _answer(answer) | {"text": text, JUDGED: TEXT} | case.score_text(text).to_json()
     return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 

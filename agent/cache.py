@@ -128,6 +128,7 @@ def _draft(row: Mapping[str, Any]) -> Draft:
         repairs=tuple(row["repairs"]),
         problem=row["problem"],
         reasoning=row["reasoning"],
+        opened=row.get("opened", False),
         logprobs=None if row["logprobs"] is None else tuple(row["logprobs"]),
         top_logprobs=None if tops is None else tuple(tuple((i, p) for i, p in step) for step in tops),
         finish_reason=FinishReason(row["finish_reason"]),

@@ -10,6 +10,7 @@ from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import Chunk, Completion, Engine, Sampling, closable
 from strop.tools.errors import TooLongError, UsageError
 from strop.tools.formats import read_calls
+from strop.tools.formats.thoughts import BEGIN, END
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Task
 
@@ -104,12 +105,8 @@ def read_draft(
     """What `Policy.draft_of` says; for completions whose engine is gone."""
     ids = completion.token_ids
     text = template.decode(_without_end(template, ids), skip_special=False)
-    reading = read_calls(
-        text,
-        preferred=template.call_format,
-        tools=tools,
-        thinking=_is_thinking(template, prompt_ids),
-    )
+    opened = _is_thinking(template, prompt_ids)
+    reading = read_calls(text, preferred=template.call_format, tools=tools, thinking=opened)
     # Half an answer is none: what was certain of it is for streams to tell, not for anybody to act on.
     calls, content = ((), text.strip() or None) if reading.problem else (reading.calls, reading.content)
     return Draft(
@@ -121,6 +118,7 @@ def read_draft(
         repairs=reading.repairs,
         problem=reading.problem,
         reasoning=reading.reasoning,
+        opened=opened,
         logprobs=completion.logprobs,
         top_logprobs=completion.top_logprobs,
         finish_reason=completion.finish_reason,
@@ -129,7 +127,12 @@ def read_draft(
 
 def _is_thinking(template: Template, prompt_ids: Sequence[int]) -> bool:
     tail = template.decode(prompt_ids[-8:], skip_special=False)
-    return tail.rstrip().endswith("<think>")
+    return tail.rstrip().endswith(BEGIN)
+
+
+def written_after(template: Template, prompt_ids: Sequence[int], text: str) -> str:
+    """`text` as an answer to that prompt: a thinking block that it has opened is ended first, empty."""
+    return f"\n{END}\n\n{text}" if _is_thinking(template, prompt_ids) else text
 
 
 def _without_end(template: Template, ids: Ids) -> Ids:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,11 +38,17 @@ from strop.tools.suite import AnyCase, Scores, is_text_case
 from strop.tools.verdict import ErrorKind, Verdict
 
 
-def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> Summary:
+def score_results(
+    results: Path,
+    out: Path,
+    *,
+    call_format: str = "hermes",
+    meanwhile: Callable[[], object] = page_template,
+) -> Summary:
     """Score every result file under `results` and write answers, summary and page to `out`.
 
     Categories are scored side by side, on all processors. `call_format` is what texts are read as first,
-    or `OFFICIAL`.
+    or `OFFICIAL`. `meanwhile` is called while they are at work, to prepare for what they bring.
     Raises UsageError where there is no result file, where there are several models' or where `out` is a
     benchmark's own, DataError for a row that is none, RunError where `out` cannot be written.
     """
@@ -51,7 +57,7 @@ def score_results(results: Path, out: Path, *, call_format: str = "hermes") -> S
     if not jobs:
         raise UsageError(f"{results}: no {PREFIX}_<category>_result.json of a category that is judged here")
     _claim(out)
-    done = [one for several in spread(_score, _shared_out(jobs), meanwhile=page_template) for one in several]
+    done = [one for several in spread(_score, _shared_out(jobs), meanwhile) for one in several]
     scored = {one.category: one for one in done}
     every = [scored[job.category] for job in jobs]
     # A file may hold nothing yet, and then there is no summary of it.

@@ -157,9 +157,13 @@ def audit(
     end_ids = tuple(sorted(known.end_ids)) or usual_ends(records)
     judged = [JudgedRow.of(one, known.tasks or {}, known.worlds, known.call_format) for one in records]
     findings = [Finding(row.line, "", Defect.UNREADABLE, row.reason) for row in bad]
+    sound: list[JudgedRow] = []
     for one in judged:
-        findings += faults(one, thresholds.min_margin, thresholds.max_length, end_ids, known.tasks)
-    findings = sorted([*findings, *collisions(judged)], key=lambda finding: finding.line)
+        own = list(faults(one, thresholds.min_margin, thresholds.max_length, end_ids, known.tasks))
+        findings += own
+        # What is refused for itself speaks neither for nor against another row, as in the gate.
+        sound += [] if own else [one]
+    findings = sorted([*findings, *collisions(sound)], key=lambda finding: finding.line)
     groups = by_kind(records)
     lengths = {name: Lengths.of(group) for name, group in groups.items()}
     apart = {name: distances(group, thresholds.near, thresholds.far) for name, group in groups.items()}

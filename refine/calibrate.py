@@ -107,6 +107,6 @@ def best_gate(
     """
     points = [(point, statistic) for statistic in Statistic for point in curve(trials, statistic)]
     best = max(point.accuracy for point, _ in points)
-    good = [one for one in points if one[0].accuracy >= best - tolerance]
+    good = [one for one in points if one[0].accuracy >= best - tolerance - 1e-9]
     point, statistic = min(good, key=lambda one: (one[0].cost, one[0].checked))
     return Gate(statistic, point.threshold, model, weights), point

@@ -39,7 +39,8 @@ from strop.refine.selection import (
     parse_selection,
     select_tasks,
 )
-from strop.refine.store import CollectionDir, Diagnosis
+from strop.refine.store import CollectionDir, Diagnosis, tree_name
+from strop.refine.tree_index import TreeEntry
 from strop.tools.bounds import require
 from strop.tools.errors import UsageError
 from strop.tools.files import write_json, write_jsonl
@@ -166,13 +167,16 @@ async def _collect(
     grown = store.index_trees()
     pairs, report = _pair_all(searched, executor.template, config, store)
     write_jsonl(store.pairs, [pair.to_json() for pair in pairs])
-    others = [diagnoses[task.id] for task in tasks if task.id not in selected.reasons]
-    sampled = sum(len(sample.ids) for row in others for sample in row.samples)
-    sampled += sum(grown[store.tree_file(task.id).name].generated_tokens for task in searched)
+    sampled = sum(_sampled(diagnoses[task.id], grown.get(tree_name(task.id))) for task in tasks)
     seconds = time.monotonic() - started
     summary = _summary(found, len(searched), pairs, report, sampled, seconds)
     write_json(store.summary, asdict(summary))
     return summary
+
+
+def _sampled(diagnosis: Diagnosis, tree: TreeEntry | None) -> int:
+    """Ids sampled for a task: its tree's, whose first answers they are, or its samples'."""
+    return tree.generated_tokens if tree else sum(len(sample.ids) for sample in diagnosis.samples)
 
 
 async def _sample(tasks: Sequence[Task], config: CollectConfig, forest: Forest) -> dict[str, Diagnosis]:

@@ -15,6 +15,7 @@ from strop.refine.record import PairRecord, RecordSide
 from strop.refine.sample import Outcome, assess
 from strop.refine.simulated import executed
 from strop.tools.formats import DEFAULT_FORMAT, read_calls
+from strop.tools.formats.thoughts import BEGIN, END
 from strop.tools.task import Task
 from strop.tools.verdict import Verdict
 
@@ -99,7 +100,7 @@ class JudgedRow:
             return cls(record, Preference(record.context_ids, *texts), None, None)
         task = tasks.get(record.task_id)
         sides = [
-            _outcome(side.text or "", record.prefix_ids + side.ids, task, worlds, call_format)
+            _outcome(side.text or "", record, record.prefix_ids + side.ids, task, worlds, call_format)
             for side in (record.chosen, record.rejected)
         ]
         preference = Preference(record.prompt_ids, *(side.meaning for side in sides))
@@ -111,13 +112,17 @@ def _written(side: RecordSide) -> str:
     return str(side.ids) if side.text is None else evenly_spaced(side.text)
 
 
-def _outcome(text: str, ids: Ids, task: Task | None, worlds: str, call_format: str) -> Outcome:
-    """What a whole answer says, and is worth where the task is known."""
-    thinking = "</think>" in text and not text.lstrip().startswith("<think>")  # opened by the prompt
+def _outcome(
+    text: str, record: PairRecord, ids: Ids, task: Task | None, worlds: str, call_format: str
+) -> Outcome:
+    """What a whole answer of the record says, and is worth where the task is known."""
+    thinking = record.thinking
+    if thinking is None:  # a file of somebody else's, or an older one
+        thinking = END in text and not text.lstrip().startswith(BEGIN)
     tools = task.tools if task else ()
     reading = read_calls(text, preferred=call_format, tools=tools, thinking=thinking)
     calls = () if reading.problem else reading.calls
-    draft = Draft((), ids, text, calls, reading.content, problem=reading.problem)
+    draft = Draft((), ids, text, calls, reading.content, problem=reading.problem, opened=thinking)
     if task is not None:
         outcome = assess(task, draft)
         return executed(task, outcome, worlds) if worlds else outcome
@@ -181,7 +186,7 @@ def _shape(record: PairRecord, end_ids: Ids) -> Iterator[tuple[Defect, str]]:
 
 
 def collisions(judged: Sequence[JudgedRow]) -> Iterator[Finding]:
-    """What is wrong with rows among others; of equal rows, the first is kept."""
+    """What is wrong with rows among others that have no `faults`; of equal rows, the first is kept."""
     opposed = conflicting(one.preference for one in judged if one.preference != one.preference.reversed)
     first_ids: dict[tuple[Ids, ...], int] = {}
     first_said: dict[Preference, int] = {}

@@ -142,7 +142,7 @@ def _refusal(pair: PreferencePair, config: GateConfig, end_ids: Sequence[int]) -
 def _weakness(pair: PreferencePair, config: GateConfig) -> Refusal | None:
     """Why a sound pair is not worth training on."""
     chosen = pair.chosen.outcome
-    if not chosen.calls and len(chosen.text.split()) < config.min_words:
+    if not chosen.calls and len(chosen.said.split()) < config.min_words:
         return Refusal.TERSE
     if pair.kind is PairKind.FRAGMENT and _begin_alike(pair):
         return Refusal.ALIKE

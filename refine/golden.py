@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from strop.agent.answer import Draft
 from strop.agent.chat import Template
+from strop.agent.policy import written_after
 from strop.refine.pairs import GoldAnswer
 from strop.refine.sample import assess
 from strop.tools.formats import FORMATS
@@ -26,8 +27,10 @@ def gold_answer(task: Task, template: Template) -> GoldAnswer | None:
     text = FORMATS[template.call_format].render(calls) if calls else task.gold.response
     if not text:
         return None
-    ids = template.answer_ids(text)
-    draft = Draft(prompt_ids=(), token_ids=ids, text=text, calls=calls, content=None if calls else text)
+    prompt_ids = template.prompt_ids(task.messages, task.tools)
+    written = written_after(template, prompt_ids, text)
+    ids = template.answer_ids(written)
+    draft = Draft(prompt_ids, ids, written, calls, None if calls else text, opened=written != text)
     outcome = assess(task, draft)
     problems = [problem for call in calls for problem in validate_call(call, task.tools)]
     if problems:

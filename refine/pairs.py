@@ -110,6 +110,7 @@ class PreferencePair:
             "rejected_ids": list(self.rejected.ids),
             "chosen_text": self.chosen.text,
             "rejected_text": self.rejected.text,
+            "thinking": self.chosen.outcome.opened or self.rejected.outcome.opened,
             "evidence": {
                 "chosen_value": round(self.chosen.value, 6),
                 "rejected_value": round(self.rejected.value, 6),
@@ -290,9 +291,10 @@ def _by_typicality(tree: SearchTree, endings: list[Ending], beside: Ids = ()) ->
 
 
 def _best_outcome(tree: SearchTree, node: Node) -> Outcome:
-    """Of the most rewarded answer below, one that ended by itself before one that did not."""
+    """Of the best answer below: a right one, as a reward may be an opinion, then the most rewarded, then one
+    that ended by itself."""
     outcomes = (leaf.outcome for leaf in tree.leaves(node) if leaf.outcome)
-    return max(outcomes, key=lambda outcome: (outcome.reward, outcome.complete))
+    return max(outcomes, key=lambda outcome: (outcome.verdict.correct, outcome.reward, outcome.complete))
 
 
 def _open_ended(ids: Ids, end_ids: Sequence[int]) -> Ids:

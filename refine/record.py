@@ -6,6 +6,7 @@ else's has ids and perhaps texts.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from strop.agent.chat import Ids
 from strop.refine.pairs import PairKind
 from strop.tools.errors import DataError
 from strop.tools.files import BadRow, read_jsonl
+
+MOST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,9 @@ class PairRecord:
     """Beginning of the answer that both sides share."""
     chosen: RecordSide
     rejected: RecordSide
+    thinking: bool | None = None
+    """Whether the prompt has opened a thinking block, within which answers begin; None where the row does not
+    say."""
 
     @property
     def context_ids(self) -> Ids:
@@ -81,6 +87,7 @@ class PairRecord:
             prefix_ids=ids_in(row, "prefix_ids", empty=True),
             chosen=_side(row, evidence, "chosen"),
             rejected=_side(row, evidence, "rejected"),
+            thinking=row["thinking"] if isinstance(row.get("thinking"), bool) else None,
         )
         if record.chosen.ids == record.rejected.ids:
             raise DataError(f"pair {record.id!r}: chosen_ids and rejected_ids are the same")
@@ -114,14 +121,22 @@ def pairs_file(path: Path) -> Path:
 
 
 def _side(row: Mapping[str, Any], evidence: Mapping[str, Any], name: str) -> RecordSide:
-    value = evidence.get(f"{name}_value")
-    known = isinstance(value, int | float) and not isinstance(value, bool)
     return RecordSide(
         ids=ids_in(row, f"{name}_ids"),
         text=_text(row, f"{name}_text"),
-        value=float(value) if known and value is not None else None,
+        value=_value(row, evidence, f"{name}_value"),
         verdict=_text(evidence, f"{name}_verdict"),
     )
+
+
+def _value(row: Mapping[str, Any], evidence: Mapping[str, Any], key: str) -> float | None:
+    """Raises DataError for a number that cannot be compared."""
+    value = evidence.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -MOST <= value <= MOST:
+        raise DataError(f"row {row.get('id')!r}: '{key}' must be a finite number, got {str(value)[:60]}")
+    return float(value)
 
 
 def _text(row: Mapping[str, Any], key: str) -> str | None:

@@ -21,6 +21,7 @@ from strop.agent.refinement import ADAPTIVE, RefineSetting
 from strop.refine.assurance import Gate
 from strop.refine.check import STOP_TEXT, check_ids, is_readable, problems_of, says_stop
 from strop.tools.canonical import canonical
+from strop.tools.formats.thoughts import without_thoughts
 from strop.tools.structure import or_text
 from strop.tools.task import Task
 
@@ -162,8 +163,12 @@ class Refiner:
         return self.stopping.token_id is not None and ids == (self.stopping.token_id,)
 
     def _stops(self, reply: Draft) -> bool:
-        """Nothing, or the stop text, instead of a new draft; ``[done(id=2)]`` is a call."""
-        return not reply.text.strip() or (not reply.calls and says_stop(reply.text, self.stopping.text))
+        """Nothing, or the stop text, after its thoughts and instead of a new draft; ``[done(id=2)]`` is a
+        call."""
+        if reply.calls:
+            return False
+        said = without_thoughts(reply.text, opened=reply.opened)
+        return not said.strip() or says_stop(said, self.stopping.text)
 
     def _stop_reason(self, talk: _Talk) -> StopReason | None:
         if talk.stopped or talk.likely:

@@ -9,6 +9,7 @@ from typing import Any
 from strop.agent.answer import Draft
 from strop.agent.engines.base import FinishReason
 from strop.tools.canonical import canonical
+from strop.tools.formats.thoughts import without_thoughts
 from strop.tools.judge import credit, judge
 from strop.tools.spec import ToolCall
 from strop.tools.task import Task
@@ -21,7 +22,8 @@ WRONG_CEILING = 0.8
 
 
 UNKNOWN_LOGPROB = -1.0
-"""Stands for an id's log-probability where the engine gives none: all priors equal, nothing ever covered."""
+"""Stands for an id's log-probability where the engine gives none: all priors equal, nothing ever covered
+(`strop.refine.tree.SearchTree.covered`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,13 @@ class Outcome:
     """Ended by itself; False where it was cut off."""
     repairs: int = 0
     """How many repairs reading it took."""
+    opened: bool = False
+    """Whether the prompt had opened a thinking block, which `text` begins within."""
+
+    @property
+    def said(self) -> str:
+        """`text` after its thinking block."""
+        return without_thoughts(self.text, opened=self.opened)
 
     @property
     def meaning(self) -> str:
@@ -54,6 +63,7 @@ class Outcome:
             "reward": self.reward,
             "complete": self.complete,
             "repairs": self.repairs,
+            **({"opened": True} if self.opened else {}),
         }
 
     @classmethod
@@ -66,6 +76,7 @@ class Outcome:
             reward=row["reward"],
             complete=row["complete"],
             repairs=row["repairs"],
+            opened=row.get("opened", False),
         )
 
 
@@ -93,14 +104,14 @@ def assess(task: Task, draft: Draft) -> Outcome:
     A cut-off answer is wrong and worth nothing, even where what there is of it could be repaired into a
     right one: nobody would have served it.
     """
-    complete = draft.finish_reason is FinishReason.STOP
-    if not complete:
+    complete, reward = draft.finish_reason is FinishReason.STOP, 0.0
+    if complete:
+        verdict = judge(draft.calls, draft.problem, task)
+        reward = 1.0 if verdict.correct else WRONG_CEILING * credit(draft.calls, draft.problem, task)
+    else:
         verdict = Verdict.wrong(ErrorKind.UNPARSABLE, f"cut off after {len(draft.token_ids)} tokens")
-        return Outcome(draft.text, draft.calls, verdict, 0.0, complete=False, repairs=len(draft.repairs))
-    verdict = judge(draft.calls, draft.problem, task)
-    reward = 1.0 if verdict.correct else WRONG_CEILING * credit(draft.calls, draft.problem, task)
     return Outcome(
-        draft.text, draft.calls, verdict, round(reward, DIGITS), complete=True, repairs=len(draft.repairs)
+        draft.text, draft.calls, verdict, round(reward, DIGITS), complete, len(draft.repairs), draft.opened
     )
 
 

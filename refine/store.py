@@ -27,6 +27,7 @@ from strop.refine.tree_index import SUFFIX, TreeEntry, load_tree, refresh
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import (
     JsonlWriter,
+    has_rows,
     json_text,
     read_json,
     read_jsonl,
@@ -64,8 +65,13 @@ class CollectionDir:
         """Note what this collection's samples (and trees: `search`) are made with.
 
         Who only samples claims without `search`: a directory begun so can be searched later, with any.
-        Raises UsageError where it has rows made otherwise.
+        Raises UsageError where it has rows made otherwise, or trees of which nothing says how they were made.
         """
+        if not has_rows(self.path / "deficiencies.jsonl") and any(self.trees.glob(f"*{SUFFIX}")):
+            raise UsageError(
+                f"{self.trees} holds trees, and deficiencies.jsonl beside it none of the samples they grew "
+                "from: delete the trees, or give another directory"
+            )
         claim(
             self.path,
             {**settings, "search": search},
@@ -117,7 +123,9 @@ class CollectionDir:
         digests = {task.id: digest([task]) for task in tasks}
         found: dict[str, Diagnosis] = {}
         for line, row in rows:
-            expected = digests.get(row.get("task_id", ""))
+            if not isinstance(row.get("task_id"), str):
+                raise DataError("'task_id' must be text: delete the line", path=file, line=line)
+            expected = digests.get(row["task_id"])
             if expected is None:
                 continue
             if row.get("task_digest") != expected:
@@ -166,7 +174,9 @@ def selected_ids(collection: Path) -> set[str]:
 
 def tree_name(task_id: str) -> str:
     """A tree's file, named after the task: readable, and different for different ids."""
-    name = quote(task_id, safe="", errors="surrogatepass")
+    # An empty name, or one that begins with a dot, would be one of those that are being written.
+    name = quote(task_id, safe="", errors="surrogatepass") or "%"
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
     if len(name) > LONGEST_NAME:
         whole = hashlib.sha256(name.encode()).hexdigest()
         name = f"{name[:LONGEST_NAME]}-{whole[:16]}"

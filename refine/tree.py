@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from strop.refine.joints import Joint
-from strop.refine.sample import DIGITS, Outcome
+from strop.refine.sample import DIGITS, UNKNOWN_LOGPROB, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ class Node:
         """exp(mean log-probability of the ids), in (0, 1]; not normalised over siblings."""
         return math.exp(min(0.0, self.logprob / len(self.ids))) if self.ids else 1.0
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the engine gave no log-probabilities."""
+        return self.logprob == UNKNOWN_LOGPROB * len(self.ids)
+
 
 @dataclass(slots=True)
 class SearchTree:
@@ -97,8 +102,12 @@ class SearchTree:
         return [self.nodes[index] for index in node.children]
 
     def covered(self, node: Node) -> float:
-        """Probability that what the policy writes after `node` begins like one of its children."""
-        return min(1.0, sum(math.exp(min(0.0, child.logprob)) for child in self.children(node)))
+        """Probability that what the policy writes after `node` begins like one of its children.
+
+        Children whose log-probability nobody knows count nothing.
+        """
+        known = (child.logprob for child in self.children(node) if not child.is_unknown)
+        return min(1.0, sum(math.exp(min(0.0, logprob)) for logprob in known))
 
     def leaves(self, node: Node | None = None) -> Iterator[Node]:
         """Terminal nodes at or below `node` (default: all), depth first."""

@@ -29,7 +29,7 @@ _JSON_TYPES: Mapping[str, str] = {
 _TYPES = frozenset({"object", "array", "number", "integer", "string", "boolean", "null"})
 _SUBSCHEMAS = ("items", "additionalProperties", "not", "contains", "propertyNames")
 _LISTS_OF_SUBSCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_MAPS_OF_SUBSCHEMAS = ("properties", "patternProperties", "$defs", "definitions")
+MAPS_OF_SUBSCHEMAS = ("properties", "patternProperties", "$defs", "definitions")
 
 
 def normalised(schema: Any) -> Any:
@@ -46,7 +46,7 @@ def normalised(schema: Any) -> Any:
             out[key] = normalised(value)
         elif key in _LISTS_OF_SUBSCHEMAS and isinstance(value, Sequence):
             out[key] = [normalised(item) for item in value]
-        elif key in _MAPS_OF_SUBSCHEMAS and isinstance(value, Mapping):
+        elif key in MAPS_OF_SUBSCHEMAS and isinstance(value, Mapping):
             out[key] = {name: normalised(item) for name, item in value.items()}
         elif key != "required" or isinstance(value, list):  # `required: true` on one argument is draft 3's
             out[key] = value
@@ -142,9 +142,9 @@ def _schema_problems(call: ToolCall, tool: ToolSpec) -> list[str]:
         # A registry of its own: references outside the schema fail instead of being fetched.
         validator = Draft202012Validator(schema, registry=Registry())
         errors = sorted(validator.iter_errors(dict(call.arguments)), key=lambda error: error.json_path)
-    except (SchemaError, Unresolvable, re.error, RecursionError, OverflowError, TypeError):
-        # A schema that is itself broken, or a number too large for its ``multipleOf``, rules out nothing but
-        # types: hardly the call's fault.
+    except (SchemaError, Unresolvable, re.error, RecursionError, ValueError, OverflowError, TypeError):
+        # A schema that is itself broken, or a number that its ``multipleOf`` cannot divide, rules out nothing
+        # but types: hardly the call's fault.
         return _type_problems(call, tool)
     own = ("required", "additionalProperties")  # said above, in words of ours
     return [_sentence(call, error) for error in errors if error.path or error.validator not in own]

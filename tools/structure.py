@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from strop.tools.formats.thoughts import END
-from strop.tools.schema import fits_type, normalised
+from strop.tools.schema import MAPS_OF_SUBSCHEMAS, fits_type, normalised
 from strop.tools.spec import ToolSpec
 
 Structure = Mapping[str, Any]
@@ -117,9 +117,7 @@ def _opened(schema: Any) -> Any:
         return [_opened(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    out = {
-        key: value if key in ("enum", "const", "default") else _opened(value) for key, value in schema.items()
-    }
+    out = {key: _opened_at(key, value) for key, value in schema.items()}
     named = out.get("properties")
     if isinstance(named, Mapping):
         required = out.get("required")
@@ -129,6 +127,15 @@ def _opened(schema: Any) -> Any:
     elif out.get("type") == "object":
         out.setdefault("additionalProperties", True)
     return out
+
+
+def _opened_at(key: str, value: Any) -> Any:
+    """The value of a keyword, opened where it is a schema or has some."""
+    if key in ("enum", "const", "default"):
+        return value
+    if key in MAPS_OF_SUBSCHEMAS and isinstance(value, Mapping):
+        return {name: _opened(schema) for name, schema in value.items()}
+    return _opened(value)
 
 
 def unsupported(schema: Any) -> list[str]:

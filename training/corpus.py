@@ -13,6 +13,7 @@ trained: sample anew before each training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -87,7 +88,7 @@ def corpus(
         checks = _checks(task, diagnosis.samples, template, stop, config)
         right += checks[True]
         wrong += checks[False]
-    most = round(len(wrong) * config.right_share / (1 - config.right_share))
+    most = math.floor(len(wrong) * config.right_share / (1 - config.right_share) + 1e-9)
     kept = right if len(right) <= most else Random(config.seed).sample(right, most)
     return [*accepted, *kept, *wrong]
 
@@ -107,7 +108,7 @@ def _checks(
     gold = _gold_ids(task, template)
     distinct = _distinct(one for one in samples if not (one.outcome.verdict.correct and _is_terse(one)))
     Random(f"{config.seed}/{task.id}".encode(errors="surrogatepass")).shuffle(distinct)
-    right = [one for one in distinct if one.outcome.verdict.correct]
+    right = [one for one in distinct if one.outcome.verdict.correct] if config.right_share else []
     wrong = [one for one in distinct if not one.outcome.verdict.correct] if gold else []
     # A right draft and a wrong one of one task are the lesson at its clearest, and share their prompt.
     chosen = [*right[:1], *wrong[: max(0, config.drafts - len(right[:1]))]][: config.drafts]
@@ -134,7 +135,7 @@ def _distinct(samples: Iterable[Sample]) -> list[Sample]:
 
 def _is_terse(sample: Sample) -> bool:
     """Whether it is right only for making no call: prose of so few words is no answer to learn."""
-    return not sample.outcome.calls and len(sample.outcome.text.split()) < GateConfig().min_words
+    return not sample.outcome.calls and len(sample.outcome.said.split()) < GateConfig().min_words
 
 
 def _check_prompt(task: Task, sample: Sample, template: Template, stop: Stop) -> tuple[Ids, bool]:

@@ -11,28 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from strop.agent.chat import Template
+from strop.agent.policy import written_after
 from strop.refine.record import PairRecord, ids_in, pairs_file, read_records
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import BadRow, read_jsonl
 from strop.tools.formats import FORMATS
-from strop.tools.spec import ToolSpec
-from strop.tools.task import Message, Task
+from strop.tools.task import Task
 from strop.training.layouts import read_layout
 from strop.training.layouts.own import own_task
 from strop.training.recipe import Refused
-
-
-class Template(Protocol):
-    """The part of a chat template that training needs."""
-
-    @property
-    def call_format(self) -> str:
-        """The form the model writes calls in; a name in `strop.tools.formats.FORMATS`."""
-        ...
-
-    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[int, ...]: ...
-
-    def answer_ids(self, text: str) -> tuple[int, ...]: ...
 
 
 class Row(Protocol):
@@ -103,11 +91,9 @@ class SftRow:
         if task.gold is None or not is_demonstration(task):
             raise DataError(f"task {task.id!r}: no calls and no response to train on")
         calls = FORMATS[template.call_format].render(task.gold.calls) if task.gold.calls else None
-        return cls(
-            id=task.id,
-            prompt_ids=tuple(template.prompt_ids(task.messages, task.tools)),
-            answer_ids=tuple(template.answer_ids(calls or task.gold.response or "")),
-        )
+        prompt_ids = tuple(template.prompt_ids(task.messages, task.tools))
+        text = written_after(template, prompt_ids, calls or task.gold.response or "")
+        return cls(task.id, prompt_ids, tuple(template.answer_ids(text)))
 
 
 def is_demonstration(task: Task) -> bool:

@@ -212,7 +212,7 @@ class _Checking:
         return not all(is_stated(value, said) for value in stated_values(self._task))
 
     def _sampling(self, what: str, n: int) -> Sampling:
-        seed = zlib.crc32(f"{self._config.seed}/{self._task.id}/{what}".encode()) >> 1
+        seed = zlib.crc32(f"{self._config.seed}/{self._task.id}/{what}".encode(errors="surrogatepass")) >> 1
         return Sampling(self._config.max_tokens, self._config.temperature, n=n, seed=seed)
 
 

@@ -20,7 +20,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,8 +73,7 @@ class RunDirectory:
         """
         attempt = self._marker(stage).with_suffix(".started")
         if attempt.exists() and attempt.read_text() != (kept_by or key):
-            for output in outputs:
-                shutil.rmtree(output, ignore_errors=True)
+            self._remove(stage, outputs)
         self._marker(stage).unlink(missing_ok=True)
         write_text(attempt, kept_by or key)
         self.event("stage_start", stage)
@@ -90,8 +89,13 @@ class RunDirectory:
 
     def forget(self, stage: str, *outputs: Path) -> None:
         """Remove what an earlier start made of a stage that this one has no use for."""
-        self._marker(stage).unlink(missing_ok=True)
+        self._remove(stage, outputs)
         self._marker(stage).with_suffix(".started").unlink(missing_ok=True)
+
+    def _remove(self, stage: str, outputs: Iterable[Path]) -> None:
+        """Whenever this is broken off, the next attempt finds a stage that is not done, and of no key."""
+        self._marker(stage).unlink(missing_ok=True)
+        write_text(self._marker(stage).with_suffix(".started"), "")
         for output in outputs:
             shutil.rmtree(output, ignore_errors=True)
 

@@ -195,9 +195,19 @@ def score(
     """Score BFCL answers that are there already, whoever generated them. No model is needed."""
     from strop.agent.scoring import score_results
 
-    _show(score_results(results, out, call_format=call_format), out)
+    _show(score_results(results, out, call_format=call_format, meanwhile=_prepare_to_show), out)
     # Else the interpreter looks through thousands of answers before it ends, a thirtieth of the whole.
     gc.freeze()
+
+
+def _prepare_to_show() -> None:
+    """Import what page and table are made with."""
+    import rich.console
+    import rich.table  # noqa: F401  # for `_show`
+
+    from strop.agent.page import page_template
+
+    page_template()
 
 
 @app.command()

@@ -17,7 +17,7 @@ from strop.tools.task import Task
 
 DRAFT = Draft(
     (1, 2), (3, 4), "f(x)", (ToolCall("f", {"x": [1.5, None, "ü\ud83d"]}, "f(x)"),), None, ("closed",), None,
-    "thought", (-0.5, -1.25), (((3, -0.5), (9, -2.0)), ()), FinishReason.LENGTH,
+    "thought", True, (-0.5, -1.25), (((3, -0.5), (9, -2.0)), ()), FinishReason.LENGTH,
 )  # fmt: skip
 ANSWER = Answer(DRAFT, Usage(2, 2, 1), (replace(DRAFT, logprobs=None, top_logprobs=None), DRAFT), 2,
                 StopReason.EQUAL, 0.25, Usage(1, 1, 0))  # fmt: skip

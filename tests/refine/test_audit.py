@@ -170,6 +170,31 @@ def test_rows_that_collide_are_found(chosen: list[int], data: st.DataObject) -> 
     }
 
 
+def test_a_row_with_a_defect_of_its_own_speaks_neither_for_nor_against_others() -> None:
+    weak = with_evidence(full(3), chosen_value=0.41)
+    assert found([weak, full(3)]) == {(1, Defect.MARGIN)}
+    wrong = swapped(full(3))
+    assert {line for line, _ in found([wrong, full(3)])} == {1}
+
+
+@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), -(10**400)])
+def test_a_value_that_cannot_be_compared_makes_no_row(value: float, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pairs.jsonl", [with_evidence(full(3), chosen_value=value), full(4)])
+    records, [bad] = read_records(tmp_path)
+    assert [record.id for record in records] == ["full4"]
+    assert (bad.line, "'chosen_value' must be a finite number" in bad.reason) == (1, True)
+
+
+def test_a_row_says_whether_its_prompt_opens_a_thinking_block() -> None:
+    right, wrong = (fenced(call("get_weather", city="Paris", days=days)) for days in (3, 4))
+    thought = full(3, chosen=f"Three.\n</think>\n{right}", rejected=right)  # all of the other is a thought
+    assert (
+        found([{**thought, "thinking": True, "evidence": evidence(rejected_verdict="missing_call")}]) == set()
+    )
+    assert (1, Defect.REJECTED_PASSES) in found([{**thought, "thinking": False}])
+    assert found([full(3, chosen=right, rejected=wrong)]) == set()
+
+
 def test_texts_are_judged_and_not_believed() -> None:
     lies = swapped(full(3))  # prefers the wrong answer; its evidence says otherwise
     assert found([lies], tasks=False) == set()

@@ -156,3 +156,12 @@ def test_a_higher_limit_asks_more_of_the_same_tasks(tmp_path: Path) -> None:
     assert version == same
     write_jsonl(file, tasks_to_rows(TASKS[1:]))
     assert _cases(str(file), 1)[1] != version
+
+
+def test_a_gate_that_is_just_as_much_worse_as_may_be_is_taken() -> None:
+    """0.8 - 0.1 is more than 0.7 in floats."""
+    sure = {one.value: -1.0 for one in Statistic}
+    trials = [Trial("t", sure, n < 7, n < 8, 10) for n in range(10)]
+    gate, point = best_gate(trials, tolerance=0.1)
+    assert (point.accuracy, point.cost) == (0.7, 0)
+    assert gate.threshold < 0

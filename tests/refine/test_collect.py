@@ -128,6 +128,21 @@ async def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path: Path) -> N
         await collect([changed], policy(WORLD), CONFIG, tmp_path)
 
 
+async def test_trees_without_the_samples_they_grew_from_are_nobodys(tmp_path: Path) -> None:
+    """Else they were taken for those of whoever collects there next."""
+    await collected(tmp_path)
+    (tmp_path / "deficiencies.jsonl").unlink()
+    with pytest.raises(UsageError, match=r"trees holds trees.* none of the samples"):
+        await collected(tmp_path, model="another")
+
+
+async def test_ids_that_were_sampled_count_whatever_is_selected_later(tmp_path: Path) -> None:
+    first = await collected(tmp_path)
+    fewer = await collected(tmp_path, replace(CONFIG, select=("band", "random:1")))
+    assert fewer.searched < first.searched
+    assert fewer.generated_tokens == first.generated_tokens
+
+
 async def test_a_row_that_cannot_be_read_is_named_and_stays(tmp_path: Path) -> None:
     await collected(tmp_path)
     file = tmp_path / "deficiencies.jsonl"
@@ -209,10 +224,11 @@ async def test_a_broken_tree_file_is_named(tmp_path: Path) -> None:
 
 def test_tree_files_of_different_tasks_differ(tmp_path: Path) -> None:
     store = CollectionDir(tmp_path)
-    ids = ["a/b", "a%2Fb", "a_b", "x" * 300, "x" * 301, "..", "é"]
+    ids = ["a/b", "a%2Fb", "a_b", "x" * 300, "x" * 301, "..", ".a", "%2Ea", "", "%", "é"]
     files = {store.tree_file(task_id) for task_id in ids}
     assert len(files) == len(ids)
     assert {file.parent for file in files} == {tmp_path / "trees"}
+    assert not any(file.name.startswith(".") for file in files)  # as files that are being written are called
 
 
 HANGS_AFTER_THE_FIRST_TREE = """

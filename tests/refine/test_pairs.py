@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strop.agent.engines.scripted import ScriptedTemplate
+from strop.agent.chat import Ids
+from strop.agent.engines.base import Completion, FinishReason
+from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
 from strop.agent.engines.scripted_model import END_ID
+from strop.agent.policy import Policy, read_draft
+from strop.refine.audit import Thresholds, audit_file
+from strop.refine.collect import CollectConfig, collect
 from strop.refine.gate import GateConfig, Refusal, gate, preference
 from strop.refine.golden import gold_answer
 from strop.refine.joints import Joint
 from strop.refine.pairs import GoldUse, PairKind, PreferencePair, Side, candidates
 from strop.refine.sample import Outcome
 from strop.refine.tree import Fragment, SearchTree
-from strop.tools.spec import ToolCall
-from strop.tools.task import Task
+from strop.tools.spec import ToolCall, ToolSpec
+from strop.tools.task import Message, Task
 from strop.tools.verdict import ErrorKind, Verdict
+from strop.training.datasets import SftRow
 from tests.refine.test_search import grown, mixtures
 from tests.refine.worlds import BOTH, NEITHER, PARIS, ROME, SIMPLE, WORLD, call, fenced, policy, task
 
@@ -300,9 +308,66 @@ async def test_a_row_has_what_trainers_read() -> None:
     row = pairs_of(tree, BOTH, GoldUse.ALWAYS)[0].to_json()
     assert set(row) == {
         "id", "task_id", "category", "kind", "prompt_ids", "prefix_ids", "chosen_ids", "rejected_ids",
-        "chosen_text", "rejected_text", "evidence",
+        "chosen_text", "rejected_text", "thinking", "evidence",
     }  # fmt: skip
     assert set(row["evidence"]) == {
         "chosen_value", "rejected_value", "chosen_visits", "rejected_visits", "chosen_verdict",
         "rejected_verdict", "source", "first_divergence", "chosen_joint", "rejected_joint",
     }  # fmt: skip
+
+
+def test_what_a_right_answer_lies_below_is_not_rejected_for_a_better_graded_wrong_one() -> None:
+    """Rewards may be a judge's opinion; whether a side can still end right is not."""
+    tree = SearchTree.rooted("t", "simple", TEMPLATE.encode("q"))
+    for opening, rest, correct, reward in (
+        ("A(", "1)", True, 0.9),
+        ("B(", "1)", True, 0.3),
+        ("B(", "2)", False, 0.6),
+    ):
+        made = (ToolCall(opening[0], {"a": rest[0]}),)
+        worth = replace(outcome(correct=correct, text=opening + rest, calls=made), reward=reward)
+        fragments = [
+            Fragment(TEMPLATE.encode(opening), Joint.NAME, -1.0),
+            Fragment(TEMPLATE.answer_ids(rest), Joint.END, -1.0),
+        ]
+        tree.backup(tree.graft(tree.root, fragments, worth))
+    accepted, _ = gate({"t": candidates(tree, TEMPLATE, None, GoldUse.NEVER)}, GateConfig(), END)
+    rejected = [TEMPLATE.decode(pair.prefix_ids + pair.rejected.ids) for pair in accepted]
+    assert rejected
+    assert all(text.startswith("B(2)") for text in rejected)
+
+
+class Thinking(ScriptedTemplate):
+    """Opens a thinking block for every answer, as the templates of some reasoning models do."""
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Ids:
+        return (*super().prompt_ids(messages, tools), *self.encode("<think>\n"))
+
+
+async def test_gold_comes_after_the_thoughts_that_the_prompt_has_opened() -> None:
+    gold = gold_answer(SIMPLE, Thinking())
+    assert gold is not None
+    assert gold.outcome.text == f"\n</think>\n\n{fenced(PARIS)}"
+    row = SftRow.from_task(SIMPLE, Thinking())
+    assert row.answer_ids == gold.ids
+    prompt = Thinking().prompt_ids(SIMPLE.messages, SIMPLE.tools)
+    read = read_draft(Thinking(), prompt, Completion(gold.ids, FinishReason.STOP), SIMPLE.tools)
+    assert [call.to_json() for call in read.calls] == [PARIS]
+    assert read.content is None
+
+
+async def test_pairs_of_a_policy_that_thinks_pass_their_audit(tmp_path: Path) -> None:
+    """One answer leaves its thoughts, the other never does and makes no call."""
+    question = SIMPLE.messages[-1]["content"]
+    answers = [(f"<think>\n{question}?\n</think>\n{fenced(PARIS)}", 1.0), (f"<think>\n{fenced(PARIS)}", 1.0)]
+    thinking = Policy(ScriptedEngine(lambda _ids: answers), Thinking())
+    summary = await collect([SIMPLE], thinking, CollectConfig(samples=6), tmp_path)
+    assert summary.pairs
+    assert not audit_file(tmp_path, Thresholds(), tasks={SIMPLE.id: SIMPLE}).objections
+
+
+def test_words_of_thoughts_are_no_answer() -> None:
+    thoughts = "<think>\nNothing on offer can do that.\n</think>\n"
+    for said, refused in (("No.", 1), ("", 1), ("None of the tools can do that.", 0)):
+        chosen = replace(GOOD.chosen, outcome=outcome(correct=True, text=thoughts + said))
+        assert refusals(replace(GOOD, chosen=chosen))[Refusal.TERSE] == refused

@@ -76,6 +76,14 @@ async def test_stops(lines: list[str], reason: StopReason, rounds: int, kept: st
     assert answer.final in answer.drafts
 
 
+async def test_the_stop_word_may_come_after_thoughts() -> None:
+    for thoughts in ("<think>\nAll is right.\n</think>\n\n", "<think>\n</think>\n\n"):
+        for last in ("DONE", ""):
+            answer = await refined(A, thoughts + last)
+            assert (answer.stop_reason, answer.rounds) == (StopReason.STOP_TOKEN, 1)
+            assert answer.final.text == A
+
+
 async def test_a_call_that_begins_with_the_stop_text_is_a_draft() -> None:
     first, second = "[done(id=1)]", "[done(id=2)]"
     policy = Policy(ScriptedEngine(Reciter([first, second, "DONE"])), ScriptedTemplate("pythonic"))

@@ -18,8 +18,8 @@ from strop.agent.engines.scripted import Entry
 from strop.agent.engines.scripted_model import END_ID
 from strop.agent.policy import Policy
 from strop.refine.joints import Joint, cuts
-from strop.refine.sample import Outcome, Sample, sample_of
-from strop.refine.search import SearchConfig, choose, claim_wave, grow, puct, search
+from strop.refine.sample import UNKNOWN_LOGPROB, Outcome, Sample, sample_of
+from strop.refine.search import SearchConfig, choose, claim_wave, grow, is_expandable, puct, search
 from strop.refine.tree import Fragment, Node, SearchTree, violations
 from strop.tools.formats import read_calls
 from strop.tools.task import Task
@@ -245,3 +245,13 @@ def test_a_broken_tree_is_noticed() -> None:
     tree.backup(leaf)
     leaf.visits += 1
     assert violations(tree) == ["node 0: 1 visits, its children's do not add up to it"]
+
+
+def test_nothing_is_covered_by_answers_whose_log_probabilities_nobody_knows() -> None:
+    tree = SearchTree.rooted("t", "", (1,))
+    for number in (5, 6, 7):
+        ids = ((number,), (9,))
+        fragments = [Fragment(one, Joint.NAME, UNKNOWN_LOGPROB) for one in ids]
+        tree.backup(tree.graft(tree.root, fragments, leaf_outcome(1.0)))
+    assert tree.covered(tree.root) == 0
+    assert is_expandable(tree, tree.root, SearchConfig())

@@ -163,3 +163,9 @@ def test_a_number_too_large_to_divide_is_no_crash() -> None:
 def test_a_value_fits_no_restriction(value: Any) -> None:
     assert fits_type(value, {})
     assert fits_type(value, {"type": "any"})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_number_that_nothing_divides_breaks_no_schema(value: float) -> None:
+    tool = ToolSpec("f", "", {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 0.01}}})
+    assert validate_call(ToolCall("f", {"a": value}), (tool,)) == []

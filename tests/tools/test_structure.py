@@ -149,6 +149,18 @@ ENFORCED: Sequence[tuple[Mapping[str, Any], str, str]] = [
     ({"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 1}, '{"a": 1}', "{}"),
     ({"type": "object", "properties": {"a": {}}, "additionalProperties": False}, '{"a": 1}', '{"b": 1}'),
     ({"type": "object", "properties": {"a": {}}, "required": ["a", "b"]}, '{"a": 1, "b": 2}', '{"a": 1}'),
+    *(  # names of arguments that are keywords elsewhere
+        (
+            {
+                "type": "object",
+                "properties": {name: {"type": "object", "properties": {"a": {}}, "required": ["a", "b"]}},
+                "required": [name],
+            },
+            f'{{"{name}": {{"a": 1, "b": 2}}}}',
+            f'{{"{name}": {{"a": 1}}}}',
+        )
+        for name in ("default", "enum", "const", "properties", "type")
+    ),
     ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "null", '"a"'),
     ({"allOf": [{"type": "integer", "minimum": 1}]}, "3", "0"),
     ({"enum": ["a", 1]}, "1", "2"),

@@ -87,7 +87,9 @@ def test_the_best_spelling_of_an_answer_is_learned() -> None:
 def test_an_answer_of_hardly_a_word_is_not_learned_for_making_no_call() -> None:
     refuses = "None of the tools can do that."
     irrelevant = Task("i", SIMPLE.messages, SIMPLE.tools, Gold((), refuses), "irrelevance")
-    known = diagnosed("", refuses, "x", task=irrelevant) | diagnosed(WRONG)
+    known = diagnosed("", refuses, "x", f"<think>\n{refuses}\n</think>\nNo.", task=irrelevant) | diagnosed(
+        WRONG
+    )
     rows = corpus([irrelevant, TASK], known, TEMPLATE, STOP, CorpusConfig())
     taught = {row.id: row for row in rows}
     assert taught["i/accepted/0"].answer_ids == TEMPLATE.answer_ids(refuses)
@@ -95,7 +97,7 @@ def test_an_answer_of_hardly_a_word_is_not_learned_for_making_no_call() -> None:
     assert prompts.isdisjoint(row.prompt_ids for row in rows)
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.5, 3), (0.25, 1), (0.0, 0)])
+@pytest.mark.parametrize(("share", "kept"), [(0.5, 3), (0.39, 1), (0.25, 1), (0.2, 0), (0.0, 0)])
 def test_drafts_that_stand_are_at_most_the_stated_share(share: float, kept: int) -> None:
     tasks = [Task(f"right-{n}", TASK.messages, TASK.tools, TASK.gold) for n in range(8)]
     wrong = [Task(f"wrong-{n}", TASK.messages, TASK.tools, TASK.gold) for n in range(3)]
@@ -109,6 +111,13 @@ def test_drafts_that_stand_are_at_most_the_stated_share(share: float, kept: int)
     assert sum(row.answer_ids == (STOP_ID,) for row in rows) == kept
     assert len(rows) == kept + 3
     assert rows == corpus([*tasks, *wrong], known, TEMPLATE, STOP, config)
+
+
+def test_where_no_draft_stands_none_takes_a_wrong_ones_place() -> None:
+    rows = corpus(
+        [TASK], diagnosed(RIGHT, WRONG), TEMPLATE, STOP, CorpusConfig(accepted=0, drafts=1, right_share=0)
+    )
+    assert [row.answer_ids for row in rows] == [TEMPLATE.answer_ids(RIGHT)]
 
 
 def test_a_draft_with_a_problem_is_never_one_to_leave() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strop.agent.engines.scripted import ScriptedTemplate
 from strop.refine.record import PairRecord
 from strop.tools.errors import DataError
 from strop.tools.formats import FORMATS
@@ -28,10 +29,8 @@ TASK = {
 }
 
 
-class Letters:
+class Letters(ScriptedTemplate):
     """A template whose ids are code points: the question, then the answer and a 0."""
-
-    call_format = "fenced_json"
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[int, ...]:
         return tuple(map(ord, f"{[tool.name for tool in tools]}{messages[-1]['content']}"))

@@ -78,6 +78,30 @@ def test_a_stage_that_is_forgotten_is_to_be_done_again(tmp_path: Path) -> None:
         run.forget("train", out)
 
 
+class Interrupts(type(Path())):  # type: ignore[misc]  # Path itself before Python 3.12 has no subclasses
+    """A path whose removal is broken off."""
+
+    def __fspath__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("removes", ["stage", "forget"])
+def test_a_removal_that_is_broken_off_leaves_nothing_that_counts(removes: str, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with RunDirectory(tmp_path, resume=False) as run:
+        with run.stage("train", "one", first, second):
+            first.mkdir()
+            second.mkdir()
+        outputs = (first, Interrupts(tmp_path / "between"), second)
+        again = run.stage("train", "two", *outputs).__enter__
+        with pytest.raises(KeyboardInterrupt):
+            run.forget("train", *outputs) if removes == "forget" else again()
+        assert (first.exists(), second.exists()) == (False, True)
+        assert not run.is_done("train", "one")
+        with run.stage("train", "one", first, second):
+            assert not second.exists()
+
+
 def test_a_run_is_gone_on_with_only_when_asked(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, resume=False) as run:
         run.begin({"model": "m"})

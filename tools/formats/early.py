@@ -16,9 +16,9 @@ import json
 import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from strop.tools.formats import functiongemma, pythonic
+from strop.tools.formats import functiongemma
 from strop.tools.formats.announced import (
     DEEPSEEK,
     DEEPSEEK_ALL,
@@ -32,9 +32,7 @@ from strop.tools.formats.announced import (
 )
 from strop.tools.formats.growing import RUN, GrowingText, OddError, Steps, loose_value
 from strop.tools.formats.loose_json import UnreadableError
-
-ValueOf: TypeAlias = Callable[[str], tuple[Any, int] | None]
-"""The value a text is but for its last character, and where it ends; None where it is none (yet)."""
+from strop.tools.formats.notation import FUNCTIONGEMMA, PYTHON, Notation
 
 _LABEL = re.compile(r"(?:json|json5|jsonc|tool_call|tool_calls)?")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*+")
@@ -279,7 +277,7 @@ class EarlyCalls(GrowingText):
             yield from self._expect("call:")
             self._begin((yield from self._until(" \t\r\n<{")))
             yield from self._expect("{")
-            yield from self._entries("}", ":", _gemma_value)
+            yield from self._entries("}", ":", FUNCTIONGEMMA)
             yield from self._finish(functiongemma.END)
             yield from self._space()
 
@@ -292,14 +290,14 @@ class EarlyCalls(GrowingText):
                 raise OddError
             self._begin(name)
             yield from self._expect("(")
-            yield from self._entries(")", "=", _python_value)
+            yield from self._entries(")", "=", PYTHON)
             yield from self._space()
             if (yield from self._is_next("]")):
                 self.done = self.at
                 return
             yield from self._expect(",")
 
-    def _entries(self, close: str, assign: str, value_of: ValueOf) -> Steps:
+    def _entries(self, close: str, assign: str, notation: Notation) -> Steps:
         """Names and values up to `close`, each told when the character after it is there."""
         known: set[str] = set()
         yield from self._space()
@@ -310,7 +308,7 @@ class EarlyCalls(GrowingText):
                 raise OddError
             known.add(key)
             yield from self._space()
-            value = yield from self._entry(value_of, f",{close}")
+            value = yield from self._entry(notation, f",{close}")
             lead = f"{', ' if len(known) > 1 else '{'}{to_text(key)}: "
             self._say(lead + to_text(value), first=len(known) == 1)
             if (yield from self._is_next(",")):
@@ -318,35 +316,27 @@ class EarlyCalls(GrowingText):
         self.at += 1
         self._close(empty=not known)
 
-    def _entry(self, value_of: ValueOf, ends: str) -> Generator[None, None, Any]:
-        """The value before the first of `ends` at which what stands there is a whole value."""
+    def _entry(self, notation: Notation, ends: str) -> Generator[None, None, Any]:
+        """The value before the first of `ends` that is in no bracket and in no string.
+
+        It is parsed once, there: parsing it wherever it might end takes quadratic time. Where it is none, no
+        longer text will be one, and nothing more is certain.
+        """
         start = end = self.at
-        while True:
-            while end >= len(self._text):
-                yield
-            if self._text[end] in ends:
-                found = value_of(self._text[start : end + 1])
-                if found is not None:
-                    self.at = start + found[1]
-                    yield from self._space()
-                    return found[0]
-            end += 1
-
-
-def _gemma_value(text: str) -> tuple[Any, int] | None:
-    """The value `text` begins with, where only space and one more character follow."""
-    try:
-        value, end = functiongemma.read_value(text, 0)
-    except UnreadableError:
-        return None
-    return (value, end) if not text[end:-1].strip() else None
-
-
-def _python_value(text: str) -> tuple[Any, int] | None:
-    try:
-        return pythonic.value_in(text[:-1]), len(text) - 1
-    except UnreadableError:
-        return None
+        depth = 0
+        while depth or (yield from self.char_at(end)) not in ends:
+            char = yield from self.char_at(end)
+            depth += (char in notation.opening) - (char in notation.closing)
+            end = (yield from notation.skip_string(self, end)) if char in notation.quotes else end + 1
+            if depth < 0:
+                yield from self.never()
+        found = notation.value_of(self._text[start : end + 1])
+        if found is None:
+            yield from self.never()
+        assert found is not None
+        self.at = start + found[1]
+        yield from self._space()
+        return found[0]
 
 
 _READERS: Mapping[str, Callable[[EarlyCalls], Steps]] = {

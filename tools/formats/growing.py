@@ -38,6 +38,31 @@ class GrowingText:
             yield
         return self._text[self.at]
 
+    def char_at(self, index: int) -> Generator[None, None, str]:
+        """The character at `index`."""
+        while index >= len(self._text):
+            yield
+        return self._text[index]
+
+    def follows(self, wanted: str, at: int) -> Generator[None, None, bool]:
+        """Whether `wanted` is what stands at `at`."""
+        for index, char in enumerate(wanted):
+            if (yield from self.char_at(at + index)) != char:
+                return False
+        return True
+
+    def after(self, mark: str, at: int) -> Generator[None, None, int]:
+        """Index after the first `mark` from `at` on."""
+        while (found := self._text.find(mark, at)) < 0:
+            at = max(at, len(self._text) - len(mark) + 1)
+            yield
+        return found + len(mark)
+
+    def never(self) -> Steps:
+        """Nothing more will be certain, whatever comes."""
+        while True:
+            yield
+
     def _space(self) -> Steps:
         while (yield from self._peek()) in _SPACE:
             self.at += 1

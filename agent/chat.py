@@ -22,10 +22,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from strop.tools.errors import DataError, ModelError, UsageError
+from strop.agent.turns import plain_messages, with_ids, with_tools_in_system
+from strop.tools.errors import ModelError, UsageError
 from strop.tools.formats import FORMATS, format_of_template
-from strop.tools.spec import ToolCall, ToolSpec
-from strop.tools.task import ROLES, Message
+from strop.tools.spec import ToolSpec
+from strop.tools.task import Message
 
 Ids = tuple[int, ...]
 
@@ -35,8 +36,8 @@ _PROBE = ToolSpec("strop_probe", "Probe.", {"type": "object", "properties": {}})
 """Shown to a template to see whether it shows tools at all."""
 _ASKING: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
 _ANSWERED = [*_ASKING, {"role": "assistant", "content": _ANSWER}]
-_PROBE_CALL = {"type": "function", "function": {"name": _PROBE.name, "arguments": {}}}
-_CALLING = [*_ASKING, {"role": "assistant", "content": "", "tool_calls": [_PROBE_CALL]}]
+_ID = "strop0000"
+"""Of a call, as Mistral's templates demand it: nine letters and digits."""
 
 
 class Template(Protocol):
@@ -99,7 +100,8 @@ class ChatTemplate:
         self._split = (
             re.compile("(" + "|".join(map(re.escape, self._special)) + ")") if self._special else None
         )
-        self._native_calls = self.call_format == native and self._shows(_CALLING)
+        self._wants_ids = not self._shows(_calling()) and self._shows(_calling(_ID))
+        self._native_calls = self.call_format == native and (self._wants_ids or self._shows(_calling()))
         self._shows_tools = self._shows(_ASKING, [_PROBE.to_openai()])
         self.end_ids = self._find_end_ids(end_ids)
         """Ids that end a turn."""
@@ -125,6 +127,7 @@ class ChatTemplate:
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Ids:
         turns = plain_messages(messages, self.call_format, keep_calls=self._native_calls)
+        turns = [with_ids(turn, wanted=self._wants_ids) for turn in turns]
         if tools and not self._shows_tools:
             turns = with_tools_in_system(turns, tools, self.call_format)
             tools = ()
@@ -222,77 +225,11 @@ def whole_characters(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def plain_messages(
-    messages: Sequence[Message], call_format: str, *, keep_calls: bool = False
-) -> list[dict[str, Any]]:
-    """Messages with string contents, as templates want them.
-
-    Content parts are joined, None becomes "", ``developer`` becomes ``system``, and an assistant's tool
-    calls become text in `call_format`, or stay, with parsed arguments, where `keep_calls` says that the
-    template writes that form itself. Raises UsageError naming the message that cannot be rendered.
-    """
-    return [_plain_message(index, message, call_format, keep_calls) for index, message in enumerate(messages)]
-
-
-def _plain_message(index: int, message: Message, call_format: str, keep_calls: bool) -> dict[str, Any]:
-    role = message.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        raise UsageError(f"message {index}: unknown role {role!r} (want {', '.join(sorted(ROLES))})")
-    plain = {key: message[key] for key in ("name", "tool_call_id") if message.get(key)}
-    plain["role"] = "system" if role == "developer" else role
-    plain["content"] = _text_content(index, message.get("content"))
-    if role == "assistant" and message.get("tool_calls"):
-        calls = _calls_of(index, message["tool_calls"])
-        if keep_calls:
-            plain["tool_calls"] = [{"type": "function", "function": call.to_json()} for call in calls]
-        else:
-            parts = (plain["content"], FORMATS[call_format].render(calls))
-            plain["content"] = "\n".join(filter(None, parts))
-    return plain
-
-
-def _text_content(index: int, content: object) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, Sequence):
-        raise UsageError(f"message {index}: content must be text, got {type(content).__name__}")
-    texts = []
-    for part in content:
-        if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
-            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-            raise UsageError(f"message {index}: only text content can be read, got a part of type {kind!r}")
-        texts.append(part["text"])
-    return "".join(texts)
-
-
-def _calls_of(index: int, tool_calls: object) -> list[ToolCall]:
-    if not isinstance(tool_calls, Sequence) or not all(isinstance(call, Mapping) for call in tool_calls):
-        raise UsageError(f"message {index}: tool_calls must be a list of objects")
-    try:
-        return [ToolCall.from_json(call.get("function", call)) for call in tool_calls]
-    except DataError as error:
-        raise UsageError(f"message {index}: {error}") from error
-
-
-def with_tools_in_system(
-    turns: Sequence[Mapping[str, Any]], tools: Sequence[ToolSpec], call_format: str
-) -> list[dict[str, Any]]:
-    """`turns` with the tools at the end of the system message, for templates that do not show tools."""
-    text = tools_text(tools, call_format)
-    first, rest = (turns[0], turns[1:]) if turns[0]["role"] == "system" else (None, turns)
-    system = f"{first['content']}\n\n{text}" if first and first["content"] else text
-    return [{"role": "system", "content": system}, *map(dict, rest)]
-
-
-def tools_text(tools: Sequence[ToolSpec], call_format: str) -> str:
-    """Strop's own wording of a tool list: one OpenAI tool object a line, and how to write a call."""
-    listed = "\n".join(json.dumps(tool.to_openai(), ensure_ascii=False) for tool in tools)
-    example = FORMATS[call_format].render([ToolCall("function_name", {"argument": "value"})])
-    return (
-        f"You can call these functions:\n{listed}\n\n"
-        f"To call functions, answer with nothing but the calls, each in this form:\n{example}\n\n"
-        "If no function fits the request, answer in plain words."
-    )
+def _calling(call_id: str | None = None) -> list[dict[str, Any]]:
+    """A conversation that ends in a call, shown to a template to see whether it writes calls itself."""
+    call: dict[str, Any] = {"type": "function", "function": {"name": _PROBE.name, "arguments": {}}}
+    call |= {} if call_id is None else {"id": call_id}
+    return [*_ASKING, {"role": "assistant", "content": "", "tool_calls": [call]}]
 
 
 def _template_source(tokenizer: Any) -> str:
@@ -309,13 +246,20 @@ def _special_texts(tokenizer: Any) -> dict[str, int]:
 
 
 def _generation_end_ids(checkpoint: Path) -> Ids:
+    file = Path(checkpoint) / "generation_config.json"
     try:
-        eos = json.loads((Path(checkpoint) / "generation_config.json").read_text()).get("eos_token_id")
+        settings = json.loads(file.read_text())
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
-        raise ModelError(f"{checkpoint}/generation_config.json cannot be read: {error}") from error
-    return () if eos is None else tuple(eos) if isinstance(eos, list) else (int(eos),)
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"{file} holds no object")
+    eos = settings.get("eos_token_id")
+    ids = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    if not all(type(one) is int for one in ids):
+        raise ModelError(f"{file}: no ids of tokens that end an answer: {str(eos)[:80]}")
+    return tuple(ids)
 
 
 def _after_answer(text: str) -> str:

@@ -19,9 +19,10 @@ from typing import Any, Self
 
 import httpx
 
+from strop.agent.address import authorization, http_address
 from strop.agent.answer import Answer, StopReason
-from strop.agent.chat import plain_messages, with_tools_in_system
 from strop.agent.engines.base import Sampling
+from strop.agent.turns import plain_messages, with_tools_in_system
 from strop.agent.wire import SafeNames, WireReply, answer_of, is_safe, messages_with_names, read_reply
 from strop.tools.errors import DataError, EndpointError, RefusedError, TooLongError, UsageError
 from strop.tools.spec import ToolSpec
@@ -92,7 +93,7 @@ class RemoteChat:
         self._call_format = call_format
         self._prompt_mode = prompt_mode
         self._timeout = timeout
-        headers = {"Content-Type": "application/json"} | _authorization(api_key)
+        headers = {"Content-Type": "application/json"} | authorization(api_key)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         waits = httpx.Timeout(timeout, connect=10.0)
         self._client = httpx.AsyncClient(headers=headers, limits=limits, timeout=waits)
@@ -261,24 +262,9 @@ _HINTS = {
 
 def chat_url(url: str) -> str:
     """Where to post. Raises UsageError for what is no http address."""
-    try:
-        parsed = httpx.URL(url.strip())
-    except httpx.InvalidURL as error:
-        raise UsageError(f"endpoint {url!r} is no URL: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise UsageError(f"endpoint {url!r} is no http address; want something like http://127.0.0.1:8000/v1")
-    if parsed.port is not None and not 0 < parsed.port < 65536:
-        raise UsageError(f"endpoint {url!r}: ports go from 1 to 65535")
+    parsed = http_address(url)
     path = parsed.path.rstrip("/") or "/v1"
     return str(parsed.copy_with(path=path.removesuffix("/chat/completions") + "/chat/completions"))
-
-
-def _authorization(api_key: str | None) -> dict[str, str]:
-    if not api_key:
-        return {}
-    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
-        raise UsageError("the API key has characters no key has; was it copied whole?")
-    return {"Authorization": f"Bearer {api_key}"}
 
 
 def _check(sampling: Sampling) -> None:

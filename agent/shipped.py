@@ -17,8 +17,15 @@ SHIPPED = "shipped"
 
 def shipped_adapter(model: str) -> Path | None:
     """The adapter shipped for a catalogue model; None where there is none."""
-    place = Path(str(files("strop.agent"))) / "adapters" / model
-    return place if place.is_dir() else None
+    # Looked up among the names there are: joined to a path, an absolute one would be itself.
+    places = Path(str(files("strop.agent"))).joinpath("adapters").iterdir()
+    return next((place for place in places if place.name == model and place.is_dir()), None)
+
+
+def default_adapter(model: str, *, untrained: bool, elsewhere: bool) -> Path | None:
+    """What a model is served with where no adapter is named: the one shipped for it, unless it is wanted
+    `untrained` or runs `elsewhere`."""
+    return None if untrained or elsewhere else shipped_adapter(model)
 
 
 def adapter_named(text: str, model: str) -> Path:

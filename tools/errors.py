@@ -80,6 +80,8 @@ class EndpointError(EngineError):
 
     unreachable: bool = False
     """Whether the connection failed, or the server says it cannot serve now: another may well do."""
+    busy: bool = False
+    """Whether the server has too much to do already: another may have less."""
 
 
 class RefusedError(EndpointError):

@@ -94,10 +94,12 @@ def _file_tasks(table: WarmupTable, console: Console) -> list[Task]:
         return []
     loaded = read_layout(table.file)
     for row in loaded.bad:
-        console.print(f"{table.file}:{row.line}: skipped: {row.reason}", style="yellow")
+        console.print(f"{table.file}:{row.line}: skipped: {row.reason}", style="yellow", markup=False)
     for line, task in loaded.tasks:
         if not is_demonstration(task):
-            console.print(f"{table.file}:{line}: skipped: {task.id} has no gold to learn", style="yellow")
+            console.print(
+                f"{table.file}:{line}: skipped: {task.id} has no gold to learn", style="yellow", markup=False
+            )
     return [task for _, task in loaded.tasks if is_demonstration(task)]
 
 

@@ -239,7 +239,8 @@ class Rounds:
                 self._run.event("screened", "screen", **screening)
 
     def _skipped(self, row: BadRow) -> None:
-        self._console.print(f"{self._config.tasks.file}:{row.line}: skipped: {row.reason}", style="yellow")
+        text = f"{self._config.tasks.file}:{row.line}: skipped: {row.reason}"
+        self._console.print(text, style="yellow", markup=False)
         self._run.event("row_skipped", "tasks", line=row.line, reason=row.reason)
 
     async def _evaluate(

@@ -14,6 +14,7 @@ from strop.agent.cli.options import (
     EngineFlags,
     EngineOption,
     ModelArgument,
+    UntrainedOption,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def calibrate(
     ],
     model: ModelArgument = DEFAULT_MODEL,
     adapter: AdapterOption = None,
+    untrained: UntrainedOption = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first N tasks (of each BFCL category).")
     ] = None,
@@ -49,12 +51,14 @@ def calibrate(
     from strop.agent.cli.parsing import engine_args
     from strop.agent.engines.base import Sampling
     from strop.agent.loading import PolicySource, load_policy
+    from strop.agent.shipped import default_adapter
     from strop.refine.assurance import write_gate
     from strop.refine.calibrate import best_gate
     from strop.refine.gate_plot import draw, require_drawing
     from strop.refine.trials import run_trials
 
     require_drawing()
+    adapter = adapter or default_adapter(model, untrained=untrained, elsewhere="://" in engine)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
     cases, version = _cases(tasks, limit)
 

@@ -59,6 +59,10 @@ ContextOption: TypeAlias = Annotated[
     int, typer.Option("--max-model-len", min=256, help="Most tokens of prompt and answer together.")
 ]
 SeedOption: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+UntrainedOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--untrained", help="The embedded model as it came, without the adapter shipped for it."),
+]
 EngineFlags: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

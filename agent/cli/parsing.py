@@ -34,14 +34,16 @@ def engine_args(flags: Iterable[str] | None) -> dict[str, Any]:
 
 
 def adapters_of(flags: Iterable[str] | None) -> tuple[tuple[str, Path], ...]:
-    """``NAME=DIR`` flags as pairs. Raises UsageError."""
-    pairs = []
+    """``NAME=DIR`` flags as pairs, each name once. Raises UsageError."""
+    pairs: dict[str, Path] = {}
     for flag in flags or ():
         name, equals, directory = flag.partition("=")
         if not (equals and name and directory):
             raise UsageError(f"--lora wants NAME=DIR, got {flag!r}")
-        pairs.append((name, Path(directory)))
-    return tuple(pairs)
+        if name in pairs:
+            raise UsageError(f"--lora names {name!r} twice")
+        pairs[name] = Path(directory)
+    return tuple(pairs.items())
 
 
 def api_keys_of(key: str | None, file: Path | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from strop.agent.cli.options import (
     EngineFlags,
     EngineOption,
     ModelArgument,
+    UntrainedOption,
 )
 
 _WHERE, _SCALE, _REFINING, _BOUNDS = "Address", "Engines and adapters", "Refinement", "Limits"
@@ -22,12 +23,7 @@ _WHERE, _SCALE, _REFINING, _BOUNDS = "Address", "Engines and adapters", "Refinem
 def serve(
     model: ModelArgument = DEFAULT_MODEL,
     adapter: AdapterOption = None,
-    untrained: Annotated[
-        bool,
-        typer.Option(
-            "--untrained", help="The embedded model as it came, without the adapter shipped for it."
-        ),
-    ] = False,
+    untrained: UntrainedOption = False,
     host: Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_WHERE)] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", rich_help_panel=_WHERE)
@@ -149,7 +145,7 @@ def serve(
     from strop.agent.loading import PolicySource
     from strop.agent.refinement import parse_refine
     from strop.agent.server.guard import Limits
-    from strop.agent.shipped import shipped_adapter
+    from strop.agent.shipped import default_adapter
     from strop.refine.assurance import read_gate
     from strop.refine.refiner import Stopping
 
@@ -160,8 +156,8 @@ def serve(
     }
     arguments: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     adapters = adapters_of(lora)
-    if adapter is None and not untrained and not backend and "://" not in engine:
-        adapter = shipped_adapter(model)
+    elsewhere = bool(backend) or "://" in engine
+    adapter = adapter or default_adapter(model, untrained=untrained, elsewhere=elsewhere)
     wants_adapters = bool(adapters) or hot_loras or max_loras is not None
     settings = ServeSettings(
         source=PolicySource(

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strop.agent.answer import Answerer
-from strop.agent.loading import Loaded, PolicySource, load_policy
+from strop.agent.loading import Loaded, PolicySource, load_policy, weights_of
 from strop.agent.refinement import OFF, RefineSetting
 from strop.agent.server.guard import Limits
-from strop.agent.server.roster import Roster, ServedModel
+from strop.agent.server.roster import REFINED, Roster, ServedModel
 from strop.agent.server.served import DEFAULT_LIMITS, Served
+from strop.refine.assurance import Gate
 from strop.refine.choice import answerer_for
 from strop.refine.refiner import Stopping
 from strop.tools.errors import UsageError
@@ -41,12 +42,19 @@ class ServeSettings:
 async def serving(settings: ServeSettings) -> AsyncIterator[Served]:
     """Everything loaded and ready to be given to `create_app`; the engine is closed afterwards.
 
-    Raises what `load_policy` raises, ModelError for an adapter that cannot be loaded.
+    Raises what `load_policy` raises, ModelError for an adapter that cannot be loaded, UsageError for a
+    name of one that is taken.
     """
+    for name, _ in settings.adapters:
+        if name.startswith(REFINED) or name == (settings.name or settings.source.model):
+            raise UsageError(f"an adapter cannot be called {name!r}: the name is taken or reserved")
     async with load_policy(settings.source) as loaded:
         first = _served_model(loaded, settings, settings.name)
 
         async def adapt(name: str, path: Path) -> ServedModel:
+            if settings.stopping.gate is not None:  # before the engine takes it
+                weights = await asyncio.to_thread(weights_of, loaded.checkpoint, path)
+                _require_same(settings.stopping.gate, weights, name)
             adapted = await loaded.adapted(name, path)
             return _served_model(adapted, settings, name, parent=first.model, root=str(path))
 
@@ -71,13 +79,18 @@ def _served_model(
 
 
 def _refiners(loaded: Loaded, stopping: Stopping) -> Callable[[RefineSetting], Answerer]:
-    gate = stopping.gate
-    if gate is not None and gate.weights != loaded.policy.weights:
-        raise UsageError(
-            f"the gate was calibrated for {gate.model}, with other weights than {loaded.policy.name} has: "
-            "run `strop calibrate` for these"
-        )
+    if stopping.gate is not None:
+        _require_same(stopping.gate, loaded.policy.weights, loaded.policy.name)
     return lambda setting: answerer_for(loaded.policy, loaded.profile, setting, stopping)
+
+
+def _require_same(gate: Gate, weights: str, name: str) -> None:
+    """Raises UsageError where a gate was calibrated for another policy."""
+    if gate.weights != weights:
+        raise UsageError(
+            f"the gate was calibrated for {gate.model}, with other weights than {name} has here: "
+            "run `strop calibrate` with the same model and adapter"
+        )
 
 
 def run_serve(settings: ServeSettings, host: str, port: int) -> None:

@@ -50,6 +50,9 @@ async def open_engine(
     console = console or Console(stderr=True)
     name = served_name or model.name
     if kind.startswith(("http://", "https://")):
+        if engine_args:
+            given = ", ".join(engine_args)
+            raise UsageError(f"the engine at {kind} has been started: it takes no arguments, got {given}")
         return await _endpoint(kind, model, name, max_model_len, adapter, console)
     if kind not in KINDS:
         raise UsageError(f"unknown engine {kind!r} (want {', '.join(KINDS)} or a URL)")

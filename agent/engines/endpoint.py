@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import httpx
 
+from strop.agent.address import authorization, http_address
 from strop.agent.chat import Ids, Template
 from strop.agent.engines.base import (
     Chunk,
@@ -70,10 +71,11 @@ class EndpointEngine:
     ) -> Self:
         """Ask the server what it serves: `model`, or its only one; `context_length` where it does not say.
 
-        Raises EndpointError where it cannot be reached or does not serve `model`.
+        Raises EndpointError where it cannot be reached or does not serve `model`, UsageError for what is no
+        address or no key.
         """
-        root = url.rstrip("/").removesuffix("/v1")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        root = str(http_address(url)).rstrip("/").removesuffix("/v1")
+        headers = authorization(api_key)
         client = httpx.AsyncClient(base_url=root, headers=headers, timeout=_TIMEOUT, transport=transport)
         try:
             served = await _served_model(client, model)
@@ -169,6 +171,10 @@ class EndpointEngine:
         """vLLM's own route; `path` must exist on the server's machine, and loading be allowed."""
         row = {"lora_name": name, "lora_path": str(path.resolve())}
         await self._send("/v1/load_lora_adapter", row)
+
+    async def served_names(self) -> frozenset[str]:
+        """Models and adapters that requests may name. Raises EndpointError."""
+        return frozenset(await _cards(self._client))
 
     async def unload_adapter(self, name: str) -> None:
         """vLLM's own route, as for `load_adapter`."""
@@ -294,7 +300,11 @@ def _check_status(response: httpx.Response) -> None:
         raise EndpointError(f"{message} (is the API key right?)")
     if response.status_code in (400, 422):
         raise UsageError(message)
-    raise _unreachable(message) if response.status_code in (502, 503) else EndpointError(message)
+    if response.status_code in (502, 503):
+        raise _unreachable(message)
+    error = EndpointError(message)
+    error.busy = response.status_code == 429
+    raise error
 
 
 def _unreachable(message: str) -> EndpointError:
@@ -314,12 +324,17 @@ async def _objects(response: httpx.Response) -> AsyncIterator[Any]:
             raise EndpointError(f"{response.url} streamed what is not JSON: {data[:120]!r}") from error
 
 
-async def _served_model(client: httpx.AsyncClient, model: str | None) -> Mapping[str, Any]:
+async def _cards(client: httpx.AsyncClient) -> dict[str, Mapping[str, Any]]:
+    """Models and adapters by their names."""
     with _reaching(client):
         response = await client.get("/v1/models")
     _check_status(response)
     with _reading(client):
-        rows: dict[str, Mapping[str, Any]] = {row["id"]: row for row in response.json()["data"]}
+        return {str(row["id"]): row for row in response.json()["data"]}
+
+
+async def _served_model(client: httpx.AsyncClient, model: str | None) -> Mapping[str, Any]:
+    rows = await _cards(client)
     if model in rows:
         return rows[model]
     if len(rows) == 1:

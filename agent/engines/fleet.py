@@ -5,7 +5,8 @@ backend that has most of its prompt, where that is at least half of it; else to 
 requests. So the check turns of a refinement and the later turns of a conversation, which begin with what came
 before, go back to the cache that holds it, while new conversations spread out even if all begin with the same
 system message. A backend that cannot be reached is left out until its health check succeeds again; what it
-had not begun to answer is asked elsewhere.
+had not begun to answer is asked elsewhere, and so is what one has no room for. A backend that comes back
+without the fleet's adapters gets them again.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class FleetEngine:
             detail=f"{len(engines)} backends: {', '.join(info.detail for info in infos)}",
         )
         self._check_seconds = check_seconds
+        self._adapters: dict[str, Path] = {}
+        self._changing = asyncio.Lock()
         self._checking: asyncio.Task[None] | None = None
 
     @property
@@ -105,6 +108,7 @@ class FleetEngine:
     async def stream(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> AsyncIterator[Chunk]:
+        last: EndpointError | None = None
         for backend in self._candidates(prompt_ids):
             begun = False
             try:
@@ -114,10 +118,11 @@ class FleetEngine:
                         begun = True
                         yield chunk
                     return
-            except EndpointError:
-                if begun or backend.trouble is None:
+            except EndpointError as error:
+                if begun or not _may_go_elsewhere(error):
                     raise
-        raise EngineError(f"no backend can be reached: {self.trouble}")
+                last = error
+        raise self._nowhere(last)
 
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], *, adapter: str | None = None
@@ -129,19 +134,28 @@ class FleetEngine:
     async def load_adapter(self, name: str, path: Path) -> None:
         """On every backend; `path` must exist where they run. Where one refuses, none keeps it."""
         loaded: list[Backend] = []
-        try:
-            for backend in self.backends:
-                await backend.engine.load_adapter(name, path)
-                loaded.append(backend)
-        except StropError:
-            await asyncio.gather(
-                *(backend.engine.unload_adapter(name) for backend in loaded), return_exceptions=True
-            )
-            raise
+        async with self._changing:
+            try:
+                for backend in self.backends:
+                    await backend.engine.load_adapter(name, path)
+                    loaded.append(backend)
+            except StropError:
+                await asyncio.gather(
+                    *(backend.engine.unload_adapter(name) for backend in loaded), return_exceptions=True
+                )
+                raise
+            self._adapters[name] = path
 
     async def unload_adapter(self, name: str) -> None:
-        for backend in self.backends:
-            await backend.engine.unload_adapter(name)
+        """On every backend that has it. Where one fails, the others have forgotten it all the same."""
+        async with self._changing:
+            self._adapters.pop(name, None)
+            ends = await asyncio.gather(
+                *(_unload(backend, name) for backend in self.backends), return_exceptions=True
+            )
+        for error in ends:
+            if error is not None:
+                raise error
 
     async def close(self) -> None:
         if self._checking is not None:
@@ -151,29 +165,36 @@ class FleetEngine:
             await backend.engine.close()
 
     async def _asked(self, prompt_ids: Sequence[int], ask: Callable[[EndpointEngine], Awaitable[T]]) -> T:
-        """What the first backend that can be reached answers."""
+        """What the first backend that can be reached, and has room, answers."""
+        last: EndpointError | None = None
         for backend in self._candidates(prompt_ids):
             try:
                 with self._sent_to(backend):
                     return await ask(backend.engine)
-            except EndpointError:
-                if backend.trouble is None:
+            except EndpointError as error:
+                if not _may_go_elsewhere(error):
                     raise
-        raise EngineError(f"no backend can be reached: {self.trouble}")
+                last = error
+        raise self._nowhere(last)
+
+    def _nowhere(self, last: EndpointError | None) -> EngineError:
+        """Why no backend has answered, of which `last` is what the last one said."""
+        if last is not None and last.busy:
+            return last
+        return EngineError(f"no backend can be reached: {self.trouble}")
 
     def _candidates(self, prompt_ids: Sequence[int]) -> Iterator[Backend]:
         """Backends to try, one after the other; each is told apart only when the one before has failed."""
         if self._checking is None:
             self._checking = asyncio.ensure_future(self._check())
         blocks = _blocks(prompt_ids)
-        for _ in self.backends:
-            healthy = [backend for backend in self.backends if backend.trouble is None]
-            if not healthy:
-                return
+        tried: list[Backend] = []
+        while healthy := [one for one in self.backends if one.trouble is None and one not in tried]:
             best = max(healthy, key=lambda backend: (backend.known_ids(blocks), -backend.active))
             if best.known_ids(blocks) * 2 < len(prompt_ids):
                 best = min(healthy, key=lambda backend: (backend.active, backend.served))
             best.remember(blocks)
+            tried.append(best)
             yield best
 
     @contextmanager
@@ -193,20 +214,39 @@ class FleetEngine:
     async def _check(self) -> None:
         """Ask every backend for its health, for ever."""
         while True:
-            await asyncio.gather(*map(_examine, self.backends))
+            await asyncio.gather(*map(self._examine, self.backends))
             await asyncio.sleep(self._check_seconds)
 
+    async def _examine(self, backend: Backend) -> None:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await backend.engine.check_health()
+            await self._complete(backend)
+        except TimeoutError:
+            backend.trouble = f"no answer to a health check within {CHECK_SECONDS:g} s"
+        except StropError as error:
+            backend.trouble = str(error)
+        else:
+            backend.trouble = None
 
-async def _examine(backend: Backend) -> None:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            await backend.engine.check_health()
-    except TimeoutError:
-        backend.trouble = f"no answer to a health check within {CHECK_SECONDS:g} s"
-    except StropError as error:
-        backend.trouble = str(error)
-    else:
-        backend.trouble = None
+    async def _complete(self, backend: Backend) -> None:
+        """Load those of the fleet's adapters that a backend does not have: it was started again."""
+        if not self._adapters:
+            return
+        async with self._changing:
+            known = await backend.engine.served_names()
+            for name, path in self._adapters.items():
+                if name not in known:
+                    await backend.engine.load_adapter(name, path)
+
+
+async def _unload(backend: Backend, name: str) -> None:
+    if name in await backend.engine.served_names():
+        await backend.engine.unload_adapter(name)
+
+
+def _may_go_elsewhere(error: EndpointError) -> bool:
+    return error.unreachable or error.busy
 
 
 def _blocks(prompt_ids: Sequence[int]) -> list[int]:

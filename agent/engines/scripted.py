@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from strop.agent.chat import Ids, plain_messages, with_tools_in_system
+from strop.agent.chat import Ids
 from strop.agent.engines.base import (
     Chunk,
     Completion,
@@ -46,6 +46,7 @@ from strop.agent.engines.scripted_model import (
     score_ids,
     watched_ids,
 )
+from strop.agent.turns import plain_messages, with_tools_in_system
 from strop.tools.errors import EngineError, ModelError
 from strop.tools.spec import ToolSpec
 from strop.tools.task import Message

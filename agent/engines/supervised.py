@@ -52,9 +52,15 @@ class SupervisedEngine:
     @property
     def trouble(self) -> str | None:
         """Why no request can be served now; None where they can."""
-        if self._restarting is not None and not self._restarting.done():
+        if self._given_up is None and self._engine.trouble is not None:
+            self._replace(self._engine)  # it died while nobody asked it anything
+        if self._is_restarting:
             return "the engine died and is being started again"
         return self._given_up
+
+    @property
+    def _is_restarting(self) -> bool:
+        return self._restarting is not None and not self._restarting.done()
 
     async def generate(
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
@@ -108,8 +114,7 @@ class SupervisedEngine:
 
     def _replace(self, dead: Engine) -> None:
         """Start another in the background, once however many requests `dead` fails."""
-        starting = self._restarting is not None and not self._restarting.done()
-        if dead is self._engine and not starting and not self._closed:
+        if dead is self._engine and not self._is_restarting and not self._closed:
             self._say("the engine died; starting it again")
             self._restarting = asyncio.ensure_future(self._restart())
 

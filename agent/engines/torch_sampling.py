@@ -7,6 +7,8 @@ from typing import Any
 
 from strop.agent.engines.base import Sampling
 
+LEAST_TEMPERATURE = 1e-5
+
 
 def generator(sampling: Sampling, index: int) -> Any:
     """A torch.Generator of its own for sample `index`; the same for the same seed and index."""
@@ -43,6 +45,8 @@ def draw(logits: Any, sampling: Sampling, source: Any) -> int:
 
     if sampling.temperature == 0:
         return int(logits.argmax())
-    shares, order = (logits.cpu() / sampling.temperature).softmax(-1).sort(descending=True)
+    # Below that everything but the likeliest has vanished, and divisions overflow.
+    temperature = max(sampling.temperature, LEAST_TEMPERATURE)
+    shares, order = (logits.cpu() / temperature).softmax(-1).sort(descending=True)
     shares[shares.cumsum(0) - shares >= sampling.top_p] = 0
     return int(order[torch.multinomial(shares, 1, generator=source)])

@@ -55,7 +55,7 @@ def create_app(served: Served) -> FastAPI:
     app = FastAPI(title="Strop", version=version("strop"), docs_url=None, redoc_url=None)
     app.state.served = served
     metrics, pulse = Metrics(), Pulse(served.first.policy)
-    keeper = Gatekeeper(served.limits, served.first.policy.engine)
+    keeper = Gatekeeper(served.limits, served.first.policy.engine, origins=served.cors_origins)
     app.include_router(_openai_routes(served, metrics, pulse))
     app.include_router(_own_routes(served, metrics, pulse, keeper))
     app.state.keeper = keeper

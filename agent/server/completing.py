@@ -15,12 +15,12 @@ from strop.agent.chat import Ids
 from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.policy import usage_of
 from strop.agent.server.answering import DONE, event_of, first_failure
-from strop.agent.server.errors import ApiError, refused
+from strop.agent.server.errors import refused
 from strop.agent.server.prompts import CompletionRequest
 from strop.agent.server.reply import usage_json
 from strop.agent.server.roster import ServedModel
 from strop.agent.server.text import Detokenizer, StopFilter, cut
-from strop.tools.errors import StropError, TooLongError
+from strop.tools.errors import EngineError, StropError, TooLongError
 
 
 class Completing:
@@ -87,6 +87,8 @@ class Completing:
             async for chunk in chunks:
                 ids += chunk.token_ids
                 cached = chunk.cached_tokens
+                if chunk.finish_reason is FinishReason.ABORT:
+                    raise EngineError("the engine gave up this request")
                 text = stop.feed(detokenizer.feed(chunk.token_ids))
                 if chunk.finish_reason is not None:
                     text += stop.feed(detokenizer.finish()) + stop.finish()
@@ -97,6 +99,8 @@ class Completing:
     async def _continued(self, index: int) -> tuple[list[dict[str, Any]], Usage]:
         prompt, sampling = self._prompts[index], self._samplings[index]
         done = await self._policy.complete(prompt, sampling)
+        if any(one.finish_reason is FinishReason.ABORT for one in done):
+            raise EngineError("the engine gave up this request")
         before = await self._prompt_scores(prompt) if self._request.echo and sampling.logprobs else []
         return [self._whole(prompt, sampling, one, before) for one in done], usage_of(prompt, done)
 
@@ -108,8 +112,6 @@ class Completing:
     def _whole(
         self, prompt: Ids, sampling: Sampling, done: Completion, before: list[float | None]
     ) -> dict[str, Any]:
-        if done.finish_reason is FinishReason.ABORT:
-            raise ApiError(503, "the engine gave up this request", code="engine_error")
         text = self._text(self._policy.without_end(done.token_ids))
         if not self._request.include_stop_str_in_output:
             text = cut(text, sampling.stop)

@@ -1,17 +1,19 @@
 """What bounds requests: how many at once, how long each, and how long a client may take to read.
 
 One ASGI layer around every POST, so that no route can forget it; what is only asked for always comes in. A
-request over the limit is refused at once (429), one whose time is over is cancelled and answered (504, or a
-last event where a stream has begun), and a client that stops reading is cut off. Cancelling reaches the
-engine, which frees the slot.
+web page is refused (403) unless its origin is named: a browser sends what needs no permission of ours, and
+only keeps the answer from the page. A request over the limit is refused at once (429), one whose time is over
+is cancelled and answered (504, or a last event where a stream has begun), and a client that stops reading is
+cut off. Cancelling reaches the engine, which frees the slot.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strop.agent.engines.base import Engine
@@ -44,8 +46,18 @@ class Gatekeeper:
     """Its `Engine.trouble` is asked before every request."""
     draining: bool = False
     """Whether the server is on its way out: it finishes what it has."""
+    origins: Collection[str] = ()
+    """Those of web pages that may send requests, ``*`` for any."""
     active: int = field(default=0, init=False)
     """Requests inside."""
+
+    def foreign(self, headers: Headers) -> ApiError | None:
+        """Why a request with these headers may never come in: it is a web page's. There are none of ours."""
+        origin = headers.get("origin")  # browsers say it with every POST, other clients hardly ever
+        if origin is None or "*" in self.origins or origin in self.origins:
+            return None
+        message = f"web pages of {origin[:200]} may not send requests here (--cors-origin)"
+        return ApiError(403, message, code="origin_refused")
 
     def refusal(self) -> ApiError | None:
         """Why the next request may not come in."""
@@ -77,7 +89,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         keeper = self._keeper
-        if (refusal := keeper.refusal()) is not None:
+        if (refusal := keeper.foreign(Headers(scope=scope)) or keeper.refusal()) is not None:
             await refusal.response()(scope, receive, send)
             return
         keeper.active += 1

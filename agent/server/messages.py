@@ -6,6 +6,7 @@ Sources: OpenAI's API reference, "Create chat completion". Values are taken as t
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -32,13 +33,18 @@ class CalledFunction(Part):
 
     name: str = Field(min_length=1)
     arguments: str
-    """JSON text of an object; an empty text is an empty object."""
+    """JSON text of an object; an empty text is an empty object. What is no such text is taken as well: a call
+    that broke off was answered so, and comes back with the rest of the conversation."""
 
     @field_validator("arguments")
     @classmethod
-    def _is_object(cls, text: str) -> str:
-        if not isinstance(parse(text or "{}"), dict):
-            raise ValueError("must be the JSON text of an object")
+    def _is_bounded(cls, text: str) -> str:
+        try:
+            whole = isinstance(json.loads(text or "{}"), dict)
+        except (ValueError, RecursionError):
+            return text
+        if whole:
+            parse(text or "{}")
         return text or "{}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from strop.agent.chat import ChatTemplate, plain_messages, tools_text
+from strop.agent.chat import ChatTemplate
+from strop.agent.turns import plain_messages, tools_text
 from strop.tools.errors import ModelError, UsageError
 from strop.tools.formats import FORMATS
 from strop.tools.spec import ToolCall, ToolSpec
@@ -145,12 +147,64 @@ def test_contents_in_parts_are_joined_and_developers_are_the_system() -> None:
         ({"role": "user", "content": 3}, "message 0: content must be text, got int"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "part of type 'image_url'"),
         ({"role": "assistant", "tool_calls": "f()"}, "tool_calls must be a list"),
-        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "not JSON"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 3}}]}, "message 0"),
     ],
 )
 def test_messages_that_cannot_be_rendered_are_named(message: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         TEMPLATE.prompt_ids([message], ())
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", '{"city": "Li', "[" * 50_000])
+@pytest.mark.parametrize("template", [PLAIN, WITH_TOOLS])
+def test_a_call_that_broke_off_comes_back_as_it_was_written(template: str, arguments: str) -> None:
+    chat = ChatTemplate(byte_tokenizer(template))
+    broken = {
+        "role": "assistant",
+        "content": "So:",
+        "tool_calls": [CALL | {"function": CALL["function"] | {"arguments": arguments}}, CALL],
+    }
+    told = {"role": "tool", "tool_call_id": "1", "content": "No such call."}
+    text = chat.decode(
+        chat.prompt_ids([{"role": "user", "content": "?"}, broken, told], ()), skip_special=False
+    )
+    assert f'So:\n{{"name": "find", "arguments": {arguments}' in text
+    assert '"what"' in text  # the other call is there, too
+
+
+def test_a_name_that_a_form_cannot_write_is_written_in_one_that_can() -> None:
+    call = {"function": {"name": "get-weather", "arguments": '{"from": "Lima"}'}}
+    [turn] = plain_messages([{"role": "assistant", "tool_calls": [call]}], "pythonic")
+    assert turn["content"] == FORMATS["bare_json"].render([ToolCall("get-weather", {"from": "Lima"})])
+
+
+MISTRAL = (
+    "{% for m in messages %}{% if m.role == 'tool' %}"
+    "{% if m.tool_call_id|length != 9 %}{{ raise_exception('ids of length 9') }}{% endif %}"
+    "[TOOL_RESULTS]{{ m.tool_call_id }} {{ m.content }}"
+    "{% elif m.tool_calls %}[TOOL_CALLS]{% for c in m.tool_calls %}"
+    "{% if c.id is undefined or c.id|length != 9 %}{{ raise_exception('ids of length 9') }}{% endif %}"
+    "{{ c.id }} {{ c.function | tojson }}{% endfor %}<|end|>"
+    "{% elif m.role == 'user' %}[INST]{{ m.content }}[/INST]"
+    "{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}"
+)
+
+
+def test_calls_have_such_ids_as_their_template_demands() -> None:
+    chat = ChatTemplate(byte_tokenizer(MISTRAL), call_format="mistral")
+    for call_id in ("call_" + "a" * 24, "abcdefghi", ""):
+        messages: list[Message] = [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL | {"id": call_id}]},
+            {"role": "tool", "tool_call_id": call_id or "x", "content": "rain"},
+            {"role": "assistant", "content": "Rain."},
+            {"role": "user", "content": "And now?"},
+        ]
+        text = chat.decode(chat.prompt_ids(messages, ()), skip_special=False)
+        made, _, answered = text.partition("[TOOL_CALLS]")[2].partition("<|end|>[TOOL_RESULTS]")
+        assert made.split()[0].isalnum()
+        assert not call_id or made.split()[0] == answered.split()[0]
+        assert call_id != "abcdefghi" or made.startswith("abcdefghi ")
 
 
 def test_a_templates_own_refusal_is_a_usage_error() -> None:
@@ -159,6 +213,16 @@ def test_a_templates_own_refusal_is_a_usage_error() -> None:
     )
     with pytest.raises(UsageError, match="no system last"):
         ChatTemplate(byte_tokenizer(refusing)).prompt_ids([{"role": "system", "content": ""}], ())
+
+
+@pytest.mark.parametrize("text", ["[]", '{"eos_token_id": "x"}', '{"eos_token_id": [1, null]}', "{"])
+def test_settings_that_name_no_end_are_refused(text: str, tmp_path: Path) -> None:
+    byte_tokenizer(PLAIN).save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"generation_config\.json"):
+        ChatTemplate.load(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    assert {1, 2} <= set(ChatTemplate.load(tmp_path).end_ids)
 
 
 def test_tokenizers_that_cannot_chat_are_refused() -> None:

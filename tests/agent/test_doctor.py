@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from strop.agent.cli.doctor import table_of
 from strop.agent.doctor import (
     Finding,
     Level,
@@ -269,3 +272,12 @@ def test_the_embedded_model_was_never_taught_its_call_tags() -> None:
     candidates = {one.text for one in trained_stop_candidates(model.path)}
     assert "<|fim_pad|>" in candidates
     assert not candidates & {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|box_start|>"}
+
+
+def test_brackets_in_findings_are_no_markup() -> None:
+    never = "Never trained: [INST] (3), [/INST] (4)."
+    finding = Finding("tokens", Level.WARN, never, "pip install 'strop[vllm]'")
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(table_of([finding]))
+    assert finding.sentence in shown.getvalue()
+    assert finding.remedy in shown.getvalue()

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -17,13 +18,14 @@ from strop.agent.engines.fleet import FleetEngine
 from strop.agent.engines.scripted import ScriptedEngine, ScriptedTemplate
 from strop.agent.policy import Policy
 from strop.agent.server.app import create_app
+from strop.agent.server.guard import Limits
 from strop.agent.server.roster import Roster, ServedModel
 from strop.agent.server.run import bind, running
 from strop.agent.server.served import Served
 from strop.refine.refiner import Refiner
 from strop.tools.errors import EngineError, UsageError
 from strop.tools.task import Task
-from tests.agent.server.serving import no_refiner
+from tests.agent.server.serving import no_refiner, roster_over
 
 ANSWER = "word " * 12
 
@@ -124,6 +126,55 @@ async def test_a_backend_that_is_gone_is_left_out_and_comes_back(two: Fleet) -> 
         assert len(await two.engine.generate(ids, Sampling(max_tokens=4))) == 1
         server.cancel()
         await asyncio.gather(server, return_exceptions=True)
+
+
+async def test_a_backend_without_the_fleets_adapters_gets_them_again(tmp_path: Path) -> None:
+    scripted = [
+        ScriptedEngine(lambda _: ANSWER, model="m", adapters={"x": lambda _: "tuned"}) for _ in range(2)
+    ]
+    served = [Served(roster_over(engine, "m"), hot_adapters=True) for engine in scripted]
+    async with running(create_app(served[0])) as first, running(create_app(served[1])) as second:
+        engines = [await EndpointEngine.connect(url, model="m") for url in (first, second)]
+        fleet = FleetEngine(engines, check_seconds=0.05)
+        await fleet.load_adapter("x", tmp_path)
+        await served[0].models.unload("x")  # as if it had been started again
+        await fleet.generate(prompt("?"), Sampling(max_tokens=4))
+        async with asyncio.timeout(5):
+            while "x" not in await engines[0].served_names():
+                await asyncio.sleep(0.02)
+        asked = [fleet.generate(prompt(f"{n}?" * 20), Sampling(max_tokens=9), adapter="x") for n in range(6)]
+        assert len(await asyncio.gather(*asked)) == 6
+        # Where one has lost it again, the other forgets it all the same, and the name is free.
+        await served[1].models.unload("x")
+        await fleet.unload_adapter("x")
+        for engine in engines:
+            assert "x" not in await engine.served_names()
+        await fleet.load_adapter("x", tmp_path)
+        await fleet.close()
+
+
+async def test_what_a_backend_has_no_room_for_is_asked_of_another() -> None:
+    busy, idle = (
+        ScriptedEngine(lambda _: ANSWER, latency=0.5, model="m"),
+        ScriptedEngine(lambda _: ANSWER, model="m"),
+    )
+    full = Served(
+        Roster(ServedModel(Policy(busy, ScriptedTemplate()), no_refiner)), limits=Limits(requests=1)
+    )
+    other = Served(
+        Roster(ServedModel(Policy(idle, ScriptedTemplate()), no_refiner)), limits=Limits(requests=1)
+    )
+    async with running(create_app(full)) as first, running(create_app(other)) as second:
+        fleet = FleetEngine([await EndpointEngine.connect(url, model="m") for url in (first, second)])
+        waiting = asyncio.ensure_future(
+            fleet.backends[0].engine.generate(prompt("!"), Sampling(max_tokens=40))
+        )
+        await asyncio.sleep(0.1)
+        assert len(await fleet.generate(prompt("?"), Sampling(max_tokens=4))) == 1
+        assert fleet.trouble is None
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await fleet.close()
 
 
 async def test_a_request_that_is_wrong_is_not_tried_elsewhere(two: Fleet) -> None:

@@ -9,7 +9,7 @@ import pytest
 from strop.agent.adapter import adapter_rank, require_adapter
 from strop.agent.catalogue import load_catalogue
 from strop.agent.profile import read_profile
-from strop.agent.shipped import adapter_named, shipped_adapter
+from strop.agent.shipped import adapter_named, default_adapter, shipped_adapter
 from strop.tools.errors import UsageError
 from strop.tools.files import read_json
 
@@ -26,6 +26,18 @@ def test_the_embedded_models_adapter_is_whole_and_small() -> None:
     profile = read_profile(adapter)
     assert profile.call_format == load_catalogue()[EMBEDDED].call_format
     assert profile.stop_token_id is not None
+
+
+def test_a_directory_is_no_model_that_an_adapter_is_shipped_for(tmp_path: Path) -> None:
+    for model in (str(tmp_path), ".", "", "..", str(shipped_adapter(EMBEDDED))):
+        assert shipped_adapter(model) is None
+        assert default_adapter(model, untrained=False, elsewhere=False) is None
+
+
+def test_the_embedded_model_goes_with_its_adapter_unless_told_otherwise() -> None:
+    assert default_adapter(EMBEDDED, untrained=False, elsewhere=False) == shipped_adapter(EMBEDDED)
+    assert default_adapter(EMBEDDED, untrained=True, elsewhere=False) is None
+    assert default_adapter(EMBEDDED, untrained=False, elsewhere=True) is None
 
 
 def test_an_adapter_is_a_directory_or_the_shipped_one() -> None:

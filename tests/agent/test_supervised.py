@@ -108,6 +108,23 @@ async def test_starts_that_fail_are_tried_again_and_given_up() -> None:
     await engine.close()
 
 
+async def test_an_engine_that_died_while_nobody_asked_is_noticed() -> None:
+    class Quiet(ScriptedEngine):
+        @property
+        def trouble(self) -> str | None:
+            return "the engine process died"
+
+    mortal = Mortal()
+    engine = SupervisedEngine(Quiet(lambda _: "never"), mortal.start, pause=0.001)
+    assert engine.trouble is not None
+    assert "started again" in engine.trouble
+    async with asyncio.timeout(5):
+        while engine.trouble is not None:
+            await asyncio.sleep(0.005)
+    assert await ask(engine) == "fine"
+    await engine.close()
+
+
 async def test_streams_notice_too_and_closing_stops_a_restart() -> None:
     mortal = Mortal()
     engine = await supervised(mortal)

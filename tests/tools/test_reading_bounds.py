@@ -46,6 +46,11 @@ LONG = {
     "objects of Gemma": "<start_function_call>call:f{a:" + "{a:" * N,
     "thoughts": "<think>" * N,
     "a long argument": '```json\n{"name": "f", "arguments": {"a": "' + "x, " * 5 * N,
+    "a long list of Python": "[f(a=[" + "12, " * N + "])]",
+    "a long list of Gemma": "<start_function_call>call:f{a:[" + "12," * N + "1]}<end_function_call>",
+    "a long text of Gemma": "<start_function_call>call:f{a:<escape>"
+    + "x, " * N
+    + "<escape>}<end_function_call>",
     "a long Python argument": '[f(a="' + "x, " * N,
     "backticks": "`" * 5 * N,
 }
@@ -56,6 +61,10 @@ LONG = {
 def test_long_texts_take_linear_time(text: str) -> None:
     for preferred in READING_ORDER:
         read_calls(text, preferred=preferred)
+    for preferred in ("pythonic", "functiongemma"):
+        growing = StreamReader(preferred)
+        for at in range(0, len(text), 8):
+            growing.feed(text[at : at + 8])
     reader = StreamReader("hermes")
     sent = [reader.feed(text[at : at + 8]) for at in range(0, len(text), 8)]
     rest, reading = reader.finish()

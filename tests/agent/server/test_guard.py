@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -143,3 +144,9 @@ async def test_pages_of_other_origins_are_refused_unless_named() -> None:
         async with running(create_app(source)) as url, httpx.AsyncClient(base_url=url) as http:
             reply = await http.options(CHAT, headers=preflight)
             assert reply.headers.get("access-control-allow-origin") == allowed
+            # What a browser sends without asking first is not answered either, whatever it calls the host.
+            for origin in ("https://app.example", "https://evil.example"):
+                simple = {"Origin": origin, "Content-Type": "text/plain", "Host": "evil.example"}
+                reply = await http.post(CHAT, content=json.dumps(ask()), headers=simple)
+                assert reply.status_code == (200 if origin == allowed else 403), reply.text
+            assert (await http.post(CHAT, json=ask())).status_code == 200

@@ -66,7 +66,9 @@ def held_by_checkpoint(checkpoint: Path) -> str:
     if parts := len(list(checkpoint.glob("*/zero_pp_rank_*_optim_states.pt"))):
         weights = any(checkpoint.glob("*/zero_pp_rank_*_model_states.pt"))
         return _zero(3 if weights else 2, parts)
-    return FSDP if (checkpoint / "optimizer.bin").exists() else WHOLE
+    # One file with a full state dict, a directory with a sharded one.
+    by_fsdp = (checkpoint / "optimizer.bin").exists() or any(checkpoint.glob("optimizer_*/"))
+    return FSDP if by_fsdp else WHOLE
 
 
 def _held_by(trainer: Any) -> str:

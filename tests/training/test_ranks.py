@@ -60,6 +60,7 @@ def test_only_what_disks_say_is_told_of_as_a_disk(tmp_path: Path) -> None:
     [
         (["optimizer.pt", "scheduler.pt"], WHOLE),
         (["optimizer.bin", "pytorch_model_fsdp.bin"], FSDP),
+        (["optimizer_0/__0_0.distcp", "pytorch_model_fsdp_0/__0_0.distcp"], FSDP),
         (
             ["global_step4/mp_rank_00_model_states.pt"]
             + [f"global_step4/zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(8)],
@@ -74,7 +75,7 @@ def test_only_what_disks_say_is_told_of_as_a_disk(tmp_path: Path) -> None:
             "DeepSpeed's ZeRO-3 in 4 processes",
         ),
     ],
-    ids=["whole", "fsdp", "zero2", "zero3"],
+    ids=["whole", "fsdp", "fsdp, sharded", "zero2", "zero3"],
 )
 def test_a_checkpoint_shows_who_can_go_on_from_it(files: list[str], holder: str, tmp_path: Path) -> None:
     for name in files:

@@ -29,6 +29,8 @@ class Says:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int = 0
     """Bytes left off the end of what was announced."""
+    after: int = 0
+    """Held back until so many requests have come."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Endpoint:
 @contextmanager
 def serving(*says: Says) -> Iterator[Endpoint]:
     endpoint = Endpoint(list(says))
+    coming = threading.Condition()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -57,6 +60,9 @@ def serving(*says: Says) -> Iterator[Endpoint]:
             endpoint.headers.append({name.lower(): value for name, value in self.headers.items()})
             endpoint.paths.append(self.path)
             one = endpoint.says.pop(0) if len(endpoint.says) > 1 else endpoint.says[0]
+            with coming:
+                coming.notify_all()
+                coming.wait_for(lambda: len(endpoint.bodies) >= one.after, timeout=60)
             data = one.body.encode() if isinstance(one.body, str) else one.body
             self.send_response(one.status)
             for name, value in one.headers.items():

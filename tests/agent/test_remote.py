@@ -128,7 +128,7 @@ async def test_a_busy_endpoint_is_waited_for_and_not_for_ever(headers: dict[str,
 
 async def test_requests_on_their_way_when_the_first_is_refused_are_asked_anew_too() -> None:
     text = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
-    refusal = Says(json.dumps({"error": {"message": text}}), 400)
+    refusal = Says(json.dumps({"error": {"message": text}}), 400, after=3)
     with serving(refusal, refusal, refusal, RAIN) as endpoint:
         async with RemoteChat(endpoint.url, "m") as remote:
             answers = await asyncio.gather(*(remote.answer(TASK, Sampling()) for _ in range(3)))

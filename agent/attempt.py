@@ -10,12 +10,12 @@ from typing import Any
 from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import Step, Trajectory, play
-from strop.agent.rows import JUDGED, PROSE, REFUSED, TEXT, TOO_LONG
+from strop.agent.rows import CONTENT, JUDGED, PROSE, REFUSED, TEXT, TOO_LONG
 from strop.agent.user import User
 from strop.tools.episode import Episode, Sequel, is_episode, is_sequel
 from strop.tools.errors import StepLimitError, TooLongError, UsageError
 from strop.tools.formats.thoughts import without_thoughts
-from strop.tools.suite import AnyCase, Case, is_text_case
+from strop.tools.suite import AnyCase, Case, is_spoken, is_text_case
 from strop.tools.verdict import ErrorKind, Verdict
 
 _NO_ANSWER = Answer(Draft((), (), "", (), None), Usage())
@@ -63,7 +63,8 @@ async def _asked(case: Case, answerer: Answerer, sampling: Sampling) -> dict[str
     if is_text_case(case):
         text = without_thoughts(answer.final.text, opened=answer.final.opened)
         return _answer(answer) | {"text": text, JUDGED: TEXT} | case.score_text(text).to_json()
-    return _answer(answer) | case.score(answer.calls, answer.content, answer.final.problem).to_json()
+    judged = {JUDGED: CONTENT} if is_spoken(case) else {}
+    return _answer(answer) | judged | case.score(answer.calls, answer.content, answer.final.problem).to_json()
 
 
 async def _gone_on(

@@ -30,6 +30,7 @@ from typing import Any, TypeAlias
 from strop.agent.answer import Answerer
 from strop.agent.attempt import answered, refused
 from strop.agent.board import Board
+from strop.agent.cache import uncached
 from strop.agent.claim import claim
 from strop.agent.conversations import CONVERSATIONS, Conversations, conversations_of, ends, read_conversations
 from strop.agent.crowd import in_flight
@@ -137,6 +138,11 @@ class _Asking:
                     sampling = self.sampling(sample)
                     return await answered(case, self.answerer, sampling, sample, earlier.begin, self.user)
 
+                async def row_anew(case: AnyCase, sample: int) -> dict[str, Any]:
+                    # What was answered before has to be answered now: not out of a file.
+                    asked, sampling = uncached(self.answerer), self.sampling(sample)
+                    return await answered(case, asked, sampling, sample, earlier.begin, self.user)
+
                 async def ask(case: AnyCase, sample: int) -> None:
                     try:
                         row = await row_of(case, sample)
@@ -145,7 +151,7 @@ class _Asking:
                         ledger.hold(row, error)
                         async with one_doubts:
                             if ledger.doubtful:
-                                await ledger.prove(row_of)
+                                await ledger.prove(row_anew)
                     else:
                         ledger.add(row, case)
                     board.count(row)
@@ -156,7 +162,7 @@ class _Asking:
                 ]
                 jobs += [partial(ask, *one) for one in sorted(todo, key=lambda one: is_sequel(one[0]))]
                 await in_flight(jobs, lambda job: job(), self.concurrency)
-                await ledger.settle(row_of)
+                await ledger.settle(row_anew)
         return ledger, earlier.rows
 
 

@@ -33,7 +33,7 @@ class CachedAnswerer:
     def __init__(
         self, inner: Answerer, path: Path, identity: Mapping[str, Any], prompt_of: Callable[[Task], Any]
     ):
-        self._inner = inner
+        self.inner = inner
         self._path = path
         self._identity = dict(identity)
         self._prompt_of = prompt_of
@@ -51,7 +51,7 @@ class CachedAnswerer:
 
     @property
     def name(self) -> str:
-        return self._inner.name
+        return self.inner.name
 
     async def answer(self, task: Task, sampling: Sampling) -> Answer:
         """From the file, else asked and kept.
@@ -63,7 +63,7 @@ class CachedAnswerer:
         if kept is not None:
             self.found += 1
             return self._read(kept[0])
-        answer = await self._inner.answer(task, sampling)
+        answer = await self.inner.answer(task, sampling)
         self._do("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json_text(answer_to_json(answer)))
         return answer
 
@@ -92,8 +92,14 @@ class CachedAnswerer:
         self.close()
 
     def _key(self, task: Task, sampling: Sampling) -> str:
-        content = [self._identity, asdict(sampling), self._prompt_of(task)]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        # The order of a prompt's parts is what was asked; that of settings is nothing.
+        made = json.dumps([self._identity, asdict(sampling)], sort_keys=True)
+        return hashlib.sha256((made + json.dumps(self._prompt_of(task))).encode()).hexdigest()
+
+
+def uncached(answerer: Answerer) -> Answerer:
+    """The answerer that is really asked."""
+    return answerer.inner if isinstance(answerer, CachedAnswerer) else answerer
 
 
 def answer_to_json(answer: Answer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from strop.agent.outcome import SUMMARY
 from strop.agent.paired import Comparison, compare
@@ -89,7 +90,7 @@ def compare_runs(before: Path, after: Path, *, alpha: float = 0.05) -> Report:
 
 def _different_settings(before: Path, after: Path) -> list[str]:
     """What was asked differently, besides the model. Raises UsageError for two benchmarks."""
-    ours, theirs = (read_json(run / SETTINGS) if (run / SETTINGS).exists() else {} for run in (before, after))
+    ours, theirs = map(_settings, (before, after))
     if ours.get("suite") != theirs.get("suite"):
         raise UsageError(f"{before} is a run of {ours.get('suite')}, {after} one of {theirs.get('suite')}")
     names = [name for name in ours if name == "version" or name.startswith("sampling.")]
@@ -98,6 +99,13 @@ def _different_settings(before: Path, after: Path) -> list[str]:
         for name in names
         if ours[name] != theirs.get(name)
     ]
+
+
+def _settings(run: Path) -> Mapping[str, Any]:
+    known = read_json(run / SETTINGS) if (run / SETTINGS).exists() else {}
+    if not isinstance(known, dict):
+        raise DataError("holds no settings of a benchmark", path=run / SETTINGS)
+    return known
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -123,7 +131,10 @@ def _told(run: Path) -> int:
     """Answers that a run's summary speaks of; it is written last."""
     if not (run / SUMMARY).exists():
         return 0
-    return sum(one["total"] for one in read_json(run / SUMMARY)["categories"].values())
+    try:
+        return sum(one["total"] for one in read_json(run / SUMMARY)["categories"].values())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"no summary of a benchmark ({error!r})", path=run / SUMMARY) from error
 
 
 def _verdicts(rows: Mapping[str, Row], category: str | None = None) -> dict[str, bool]:

@@ -136,7 +136,10 @@ def shown_message(message: Message) -> dict[str, str]:
 
 
 def _call(call: Row) -> str:
-    return _clip(str(ToolCall(call["name"], call["arguments"])))
+    try:
+        return _clip(str(ToolCall(call["name"], call["arguments"])))
+    except RecursionError:
+        return f"{call['name']}(arguments nested too deep to be shown)"
 
 
 def _step(step: Row) -> dict[str, Any]:

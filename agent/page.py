@@ -29,7 +29,7 @@ def write_page(path: Path, summary: Summary, failures: Failures) -> None:
     page = page_template().render(
         summary=summary,
         errors=_errors(summary),
-        samples=next(((list(one.pass_at)) for one in summary.categories.values() if one.pass_at), []),
+        samples=sorted({k for one in summary.categories.values() for k in one.pass_at}),
         total=total,
         correct=correct,
         wrong=total - correct,

@@ -180,8 +180,8 @@ class RemoteChat:
             try:
                 response = await self._client.post(self._url, content=content)
             except httpx.ReadTimeout:
-                # Asked again, it would not be faster.
-                raise EndpointError(f"{self._url}: no answer within {self._timeout:g} s") from None
+                # Asked again, it would not be faster; other tasks may be.
+                raise RefusedError(f"{self._url}: no answer within {self._timeout:g} s") from None
             except httpx.HTTPError as error:
                 failure = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             else:

@@ -18,8 +18,9 @@ TOO_LONG = "too_long"
 """Error of a task that does not fit the model's context: it is wrong, whatever is right."""
 REFUSED = "refused"
 """Error of a task that could not be asked: the endpoint refuses it, or the model's template does."""
-JUDGED, TEXT, PROSE = "judged", "text", "prose"
-"""What the verdict is about, where it is not the calls: the answer's whole text, or what was said last."""
+JUDGED, TEXT, CONTENT, PROSE = "judged", "text", "content", "prose"
+"""What the verdict is about, where it is not the calls: the answer's whole text, its prose, or what was said
+last in a conversation."""
 
 
 def read_answers(out: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from strop.tools.bfcl.overall import overalls
 from strop.tools.bfcl.suite import NAMES, load_category
 from strop.tools.episode import is_episode, is_sequel
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import has_rows, json_text, read_json, read_jsonl, write_json, write_text
+from strop.tools.files import as_json, has_rows, json_text, read_json, read_jsonl, write_json, write_text
 from strop.tools.formats import read_calls
 from strop.tools.simulators import Simulators
 from strop.tools.spec import ToolCall, ToolSpec
@@ -155,8 +155,13 @@ def _score(jobs: Sequence[_Job]) -> list[_Scored]:
 def _scored(job: _Job) -> _Scored:
     cases = load_category(job.category, simulators=_simulators())
     by_id = {case.task.id: case for case in cases}
-    given = {entry.id: entry for entry in _entries(job.path, by_id)}
-    rows = [given[case.task.id].row(case, job.call_format) for case in cases if case.task.id in given]
+    given: dict[str, _Entry] = {}
+    for entry in _entries(job.path, by_id):
+        if given.setdefault(entry.id, entry) is not entry:
+            raise DataError(f"a second result of {entry.id!r}", path=job.path, line=entry.line)
+    answered = [(case, given[case.task.id]) for case in cases if case.task.id in given]
+    dots = any(writes_dots(case, entry.fields["result"]) for case, entry in answered)
+    rows = [entry.row(case, job.call_format, dots=dots) for case, entry in answered]
     return _Scored(
         job.category,
         "".join(json_text(row) + "\n" for row in rows),
@@ -179,11 +184,12 @@ class _Entry:
     """One line of a result file."""
 
     id: str
+    line: int
     fields: Mapping[str, Any]
 
-    def row(self, case: AnyCase, call_format: str) -> dict[str, Any]:
-        """The answer and its verdict."""
-        judged = row_of_result(case, self.fields["result"], call_format)
+    def row(self, case: AnyCase, call_format: str, *, dots: bool) -> dict[str, Any]:
+        """The answer and its verdict; `dots` is as of `row_of_result`."""
+        judged = row_of_result(case, self.fields["result"], call_format, dots=dots)
         spent = {
             "prompt_tokens": _total(self.fields.get("input_token_count")),
             "completion_tokens": _total(self.fields.get("output_token_count")),
@@ -203,11 +209,26 @@ def _entries(path: Path, cases: Container[str]) -> Iterator[_Entry]:
     for line, row in rows:
         if not isinstance(row.get("id"), str) or row["id"] not in cases or "result" not in row:
             raise DataError(f"no result of a task there is: {str(row)[:120]}", path=path, line=line)
-        yield _Entry(row["id"], row)
+        yield _Entry(row["id"], line, row)
 
 
-def row_of_result(case: AnyCase, result: Any, call_format: str) -> dict[str, Any]:
-    """What was answered and its verdict, of the ``result`` of a line, whatever that is."""
+def writes_dots(case: AnyCase, result: Any) -> bool:
+    """Whether a native call of an answer has a dot in its name where its tool has one.
+
+    Models that were sent such names write them so, others underscores instead; the official configuration of
+    a model says which of the two is right.
+    """
+    if not isinstance(result, list):
+        return False
+    called = {name for call in result if isinstance(call, dict) for name in call if "." in name}
+    return bool(called) and any(tool.name in called for tool in case.task.tools)
+
+
+def row_of_result(case: AnyCase, result: Any, call_format: str, *, dots: bool = False) -> dict[str, Any]:
+    """What was answered and its verdict, of the ``result`` of a line, whatever that is.
+
+    Underscores in native calls stand for the dots of a tool's name unless the model writes `dots`.
+    """
     if is_episode(case) or is_sequel(case):
         if not isinstance(result, list):
             kind = "multi_turn" if is_episode(case) else "agentic"
@@ -228,7 +249,8 @@ def row_of_result(case: AnyCase, result: Any, call_format: str) -> dict[str, Any
     if is_text_case(case):
         told = {"calls": [], "content": str(result), "text": str(result), "repairs": []}
         return {**told, **case.score_text(str(result)).to_json()}
-    step = _step(result, case.task.tools, _with_dots(case.task.tools), call_format)
+    names = {} if dots else _with_dots(case.task.tools)
+    step = _step(result, case.task.tools, names, call_format)
     return {**_told(step), **case.score(step["read"], step["content"], step["problem"]).to_json()}
 
 
@@ -286,7 +308,7 @@ def _read(text: str, tools: Sequence[ToolSpec], call_format: str) -> dict[str, A
 
 
 def _told(step: Mapping[str, Any]) -> dict[str, Any]:
-    calls = [call.to_json() for call in step["read"]]
+    calls = [{"name": call.name, "arguments": as_json(call.arguments)} for call in step["read"]]
     return {"calls": calls, **{name: step[name] for name in ("content", "text", "repairs")}}
 
 

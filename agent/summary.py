@@ -18,7 +18,7 @@ from statistics import fmean as mean
 from typing import Any
 
 from strop.agent.answer import Usage
-from strop.agent.rows import JUDGED, PROSE, TEXT, Row
+from strop.agent.rows import CONTENT, JUDGED, PROSE, TEXT, Row
 from strop.tools.canonical import canonical
 from strop.tools.share import Share, wilson
 from strop.tools.spec import ToolCall
@@ -173,6 +173,8 @@ def _answer_of(row: Row) -> str:
     judged = row.get(JUDGED)
     if judged == TEXT:
         return str(row["text"]).strip()
+    if judged == CONTENT:
+        return " ".join((row["content"] or "").split())
     if judged == PROSE:
         said = [step["content"] or "" for turn in row["turns"] for step in turn if not step["calls"]]
         return " ".join(said[-1].lower().split()) if said else ""

@@ -55,7 +55,7 @@ def _cases(data: Path, level: str) -> Iterator[JudgedCase]:
     for number, row in enumerate(rows):
         try:
             yield JudgedCase(_task(row, f"{level}_{number}", level))
-        except (KeyError, TypeError, ValueError, SyntaxError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, RecursionError) as error:
             raise DataError(f"row {number}: no task of API-Bank ({error!r})", path=path) from None
 
 

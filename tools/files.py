@@ -30,6 +30,24 @@ class BadRow:
     reason: str
 
 
+def is_json(value: Any) -> bool:
+    """Whether JSON holds a value as it is: no tuple, no bytes, no key that is no text, at any depth."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_json(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(is_json, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON can hold it: tuples as lists, what it has no word for as Python writes it."""
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(as_json, value))
+    return value if is_json(value) else repr(value)
+
+
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """JSON that UTF-8 can hold: readable, but escaped where a string has half of a surrogate pair.
 

@@ -46,6 +46,11 @@ def is_text_case(case: object) -> TypeIs[TextCase]:
     return hasattr(case, "score_text")
 
 
+def is_spoken(case: object) -> bool:
+    """Whether a case is judged by what is said, whatever is called: those that say so by ``spoken``."""
+    return bool(getattr(case, "spoken", False))
+
+
 AnyCase: TypeAlias = Case | Episode | Sequel
 
 

@@ -1,15 +1,18 @@
 """ToolAlpaca's evaluation sets, judged call by call (`strop.tools.judge`).
 
 Read are ``eval_simulated.json`` and ``eval_real.json`` of the benchmark's repository. Tools are the
-operations of each service's OpenAPI description. The benchmark itself lets a large model play the service
-and another judge the whole run; here the model answers once, and is right where its calls are the gold's.
-An argument that the gold leaves empty may be left out.
+operations of each service's OpenAPI description, under the names that the golds have. The benchmark itself
+lets a large model play the service and another judge the whole run; here the model answers once, and is
+right where its calls are the gold's. An argument that the gold leaves empty may be left out; what a service
+authenticates by, which nobody tells the model here, is asked for by neither tools nor golds. Four golds of
+the published real set are no JSON: those questions are left out, with a warning.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +39,43 @@ def _cases(data: Path, category: str) -> Iterator[JudgedCase]:
     for service in read_json(path):
         try:
             yield from _asked(service, category)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             name = service.get("Name") if isinstance(service, Mapping) else service
             raise DataError(f"service {name!r}: {error!r}", path=path) from None
 
 
 def _asked(service: Mapping[str, Any], category: str) -> Iterator[JudgedCase]:
     """What users ask of one service. Questions beyond the gold's have none and are left out."""
-    tools = tuple(tools_of(json.loads(service["Documentation"])))
+    projected = (service.get("Function_Projection") or {}).items()
+    names = {tuple(place): name for name, place in projected if isinstance(place, list)}
+    secret = frozenset(service.get("Authentication") or ())
+    tools = tuple(tools_of(json.loads(service["Documentation"]), names, secret))
     pairs = zip(service["Instructions"], service["Golden_Answers"], strict=False)
     for number, (question, answer) in enumerate(pairs):
         task_id = f"{category}_{service['Name'].replace(' ', '_')}_{number}"
         message = {"role": "user", "content": question}
-        gold = Gold(tuple(_call(step) for step in answer))
+        try:
+            gold = Gold(tuple(_call(step, secret) for step in answer))
+        except json.JSONDecodeError as error:
+            warnings.warn(f"ToolAlpaca: {task_id} is left out: its gold is no JSON ({error})", stacklevel=2)
+            continue
         yield JudgedCase(Task(task_id, (message,), tools, gold, category, "ToolAlpaca"))
 
 
-def tools_of(document: Mapping[str, Any]) -> Iterator[ToolSpec]:
-    """The operations of an OpenAPI 3 document (path, query and JSON body parameters) as tools."""
+def tools_of(
+    document: Mapping[str, Any], names: Mapping[tuple[str, ...], str], secret: Container[str] = ()
+) -> Iterator[ToolSpec]:
+    """The operations of an OpenAPI 3 document (path, query and JSON body parameters) as tools.
+
+    `names` are those of (path, method), where the benchmark has given any; `secret` parameters are left out.
+    """
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if method not in ("get", "post", "put", "patch", "delete"):
                 continue
             properties: dict[str, Any] = {}
             required: list[str] = []
-            for parameter in operation.get("parameters", ()):
+            for parameter in (*operations.get("parameters", ()), *operation.get("parameters", ())):
                 parameter = _resolved(parameter, document)
                 properties[parameter["name"]] = _schema(parameter, document)
                 required += [parameter["name"]] if parameter.get("required") else []
@@ -69,9 +84,18 @@ def tools_of(document: Mapping[str, Any]) -> Iterator[ToolSpec]:
             for name, schema in fields.get("properties", {}).items():
                 properties[name] = _schema({"schema": schema, **schema}, document)
             required += [name for name in fields.get("required", ()) if name not in required]
-            parameters = {"type": "object", "properties": properties, "required": required}
-            name = operation.get("operationId") or f"{method}_{path.strip('/').replace('/', '_')}"
+            parameters = {
+                "type": "object",
+                "properties": {name: schema for name, schema in properties.items() if name not in secret},
+                "required": [name for name in required if name not in secret],
+            }
+            name = names.get((path, method)) or operation.get("operationId") or _name(path, method)
             yield ToolSpec(name, operation.get("description") or operation.get("summary") or "", parameters)
+
+
+def _name(path: str, method: str) -> str:
+    """As the benchmark names an operation that has no name."""
+    return f"{path[1:].replace('/', '_').replace('{', '').replace('}', '')}_{method}"
 
 
 def _schema(parameter: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,11 +115,12 @@ def _resolved(value: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[
     return _resolved(found, document)
 
 
-def _call(step: Mapping[str, Any]) -> ToolCall:
+def _call(step: Mapping[str, Any], secret: Container[str]) -> ToolCall:
     arguments = step["Action_Input"]
     if isinstance(arguments, str):
         arguments = json.loads(arguments or "{}")
-    return ToolCall(step["Action"], {name: value for name, value in arguments.items() if value != ""})
+    given = {name: value for name, value in arguments.items() if value != "" and name not in secret}
+    return ToolCall(step["Action"], given)
 
 
 _CLONE = Clone("toolalpaca", Categories("ToolAlpaca", CATEGORIES), GET, _files, _cases)

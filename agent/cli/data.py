@@ -49,10 +49,24 @@ def check(
     ] = None,
     shown: Annotated[int, typer.Option("--show", min=0, help="How many to print.")] = 20,
 ) -> None:
-    """Does TRAIN repeat what benchmarks ask? Exit code 1 where it does."""
+    """Does TRAIN repeat what benchmarks ask? Exit code 1 where it does, 2 where that cannot be told."""
+    from strop.tools.errors import StropError, UsageError
+    from strop.tools.files import write_jsonl
+
+    try:
+        screening = _screened(train, against, out)
+    except StropError as error:
+        # A gate must not take a file that cannot be read for one with copies.
+        raise UsageError(str(error)) from error
+    if out is not None:
+        write_jsonl(out, [hit.to_json() for hit in screening.hits])
+    _show(screening, shown)
+    raise typer.Exit(1 if screening.hits else 0)
+
+
+def _screened(train: Path, against: list[str] | None, out: Path | None) -> Screening:
     from strop.agent.cli.parsing import corpora_of, elsewhere, read_tasks_aloud
     from strop.tools.errors import UsageError
-    from strop.tools.files import write_jsonl
     from strop.tools.screening import Yardsticks
     from strop.training.copies import yardsticks_here
 
@@ -61,11 +75,7 @@ def check(
         elsewhere(out, train)
     if not yardsticks.compared:
         raise UsageError(f"nothing to compare with: name one by --against ({_reasons(yardsticks.absent)})")
-    screening = yardsticks.screen(read_tasks_aloud(train))
-    if out is not None:
-        write_jsonl(out, [hit.to_json() for hit in screening.hits])
-    _show(screening, shown)
-    raise typer.Exit(1 if screening.hits else 0)
+    return yardsticks.screen(read_tasks_aloud(train))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from strop.agent.answer import Answer, Draft, Usage
+from strop.agent.answer import Answer, Answerer, Draft, Usage
 from strop.agent.bench import run_bench
 from strop.agent.engines.base import Sampling
 from strop.agent.summary import Summary
@@ -89,7 +89,7 @@ def odd_wrong(task: Task) -> Answer:
 CASES = [case(f"t{number}", "simple" if number < 6 else "multiple") for number in range(10)]
 
 
-async def bench(answerer: Fixed, out: Path, cases: Sequence[ByName] = CASES, **options: Any) -> Summary:
+async def bench(answerer: Answerer, out: Path, cases: Sequence[ByName] = CASES, **options: Any) -> Summary:
     suite, version = options.pop("suite", "own"), options.pop("version", "1")
     sizes = Counter(each.task.category for each in cases)
     own = Suite(suite, version, tuple(cases), sizes)

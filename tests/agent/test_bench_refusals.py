@@ -8,6 +8,7 @@ import pytest
 
 from strop.agent.answer import Answer
 from strop.agent.bench import MOST_REFUSED
+from strop.agent.cache import CachedAnswerer
 from strop.agent.rows import read_answers
 from strop.tools.errors import RefusedError, UsageError
 from strop.tools.task import Task
@@ -80,3 +81,20 @@ async def test_a_run_that_only_met_refusals_does_not_count_them(tmp_path: Path) 
     assert len(read_answers(tmp_path)) == 5
     summary = await bench(Fixed(right), tmp_path)
     assert sum(one.score.correct for one in summary.categories.values()) == 10
+
+
+async def test_a_cache_does_not_vouch_for_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
+    answerer = Fixed(right)
+
+    def breaks(task: Task) -> Answer:
+        if len(answerer.asked) > 1:
+            raise RefusedError("HTTP 400: broken now")
+        return right(task)
+
+    answerer.reply = breaks
+    with (
+        CachedAnswerer(answerer, tmp_path / "cache.db", {}, Task.to_json) as cached,
+        pytest.raises(RefusedError, match="broken now"),
+    ):
+        await bench(cached, tmp_path / "run", concurrency=1)
+    assert [row["id"] for row in read_answers(tmp_path / "run")] == ["t0"]

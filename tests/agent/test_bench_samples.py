@@ -9,9 +9,11 @@ import pytest
 
 from strop.agent.answer import Answer
 from strop.agent.engines.base import Sampling
+from strop.agent.rows import read_answers
+from strop.agent.summary import majority_is_right
 from strop.tools.errors import UsageError
 from strop.tools.task import Task
-from tests.agent.answerers import CASES, ByText, Fixed, bench, case, right, said
+from tests.agent.answerers import CASES, ByName, ByText, Fixed, bench, case, right, said
 
 
 async def test_what_was_said_is_what_a_majority_agrees_on_where_it_is_judged(tmp_path: Path) -> None:
@@ -58,3 +60,22 @@ async def test_several_samples_have_seeds_of_their_own_and_say_what_they_are_wor
     assert again.asked == []
     with pytest.raises(UsageError, match="temperature above 0"):
         await bench(Fixed(right), tmp_path / "greedy", samples=2)
+
+
+async def test_what_is_judged_by_what_is_said_agrees_by_what_is_said(tmp_path: Path) -> None:
+    class Spoken(ByName):
+        spoken = True
+
+    class Saying(Fixed):
+        async def answer(self, task: Task, sampling: Sampling) -> Answer:
+            return said(text=(task.id, "Hello.", "Sure,  done!", "Sure, done!")[sampling.seed or 0])
+
+    options: dict[str, Any] = {"samples": 4, "sampling": Sampling(temperature=1.0), "concurrency": 1}
+    one = Spoken(case("t0", "simple").task)
+    summary = await bench(Saying(right), tmp_path, [one], **options)
+    rows = read_answers(tmp_path)
+    assert [row["judged"] for row in rows] == ["content"] * 4
+    right_one = [row | {"correct": number == 0} for number, row in enumerate(rows)]
+    assert majority_is_right(right_one[:3])
+    assert not majority_is_right(right_one)
+    assert summary.categories["simple"].sampled == 1

@@ -76,3 +76,11 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no database, but long enough to be looked at " * 50)
     with pytest.raises(RunError, match=r"the cache .*file cannot be used: file is not a database"):
         CachedAnswerer(Counting(), tmp_path / "file", {}, Task.to_json)
+
+
+async def test_two_prompts_that_differ_in_an_order_are_two(tmp_path: Path) -> None:
+    inner = Counting()
+    for prompt in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
+        with CachedAnswerer(inner, tmp_path / "file", {"model": "a"}, lambda _, it=prompt: it) as cached:  # type: ignore[misc]
+            await cached.answer(TASK, Sampling())
+    assert inner.asked == 2

@@ -93,6 +93,23 @@ def test_a_run_that_cannot_be_compared_is_no_worse_one(tmp_path: Path) -> None:
         assert isinstance(result.exception, UsageError)  # which is exit code 2
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("settings.json", "[]"),
+        ("summary.json", "{}"),
+        ("summary.json", "[]"),
+        ("summary.json", '{"categories": {"a": 1}}'),
+    ],
+)
+def test_files_that_are_no_benchmarks_are_no_worse_run(file: str, text: str, tmp_path: Path) -> None:
+    before, after = pair(tmp_path, "+" * 8, "-" * 8)
+    (after / file).write_text(text)
+    result = CliRunner().invoke(app, ["compare", str(before), str(after)])
+    assert isinstance(result.exception, UsageError)
+    assert file in str(result.exception)
+
+
 def test_a_run_that_broke_off_is_not_compared(tmp_path: Path) -> None:
     before, after = pair(tmp_path, "+" * 8, "+" * 8)
     lines = (after / "answers.jsonl").read_text().splitlines(keepends=True)

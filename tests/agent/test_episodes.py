@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import util
@@ -17,7 +18,7 @@ from strop.agent.comparison import compare_runs
 from strop.agent.engines.base import Sampling
 from strop.agent.episodes import play
 from strop.agent.rows import read_answers
-from strop.agent.scoring import row_of_result, score_results
+from strop.agent.scoring import OFFICIAL, row_of_result, score_results
 from strop.tools.bfcl.episodes import BfclEpisode
 from strop.tools.bfcl.suite import load_suite
 from strop.tools.bfcl.worlds import Invocation
@@ -263,6 +264,67 @@ def test_names_that_went_out_without_dots_come_back_with_them(tmp_path: Path) ->
     path = tmp_path / "model" / "BFCL_v4_simple_python_result.json"
     path.parent.mkdir()
 
-    result = [{call.name.replace(".", "_"): json.dumps(dict(call.arguments))}]
-    path.write_text(json.dumps({"id": case.task.id, "result": result}) + "\n")
-    assert score_results(tmp_path / "model", tmp_path / "out").categories["simple_python"].score.correct == 1
+    def scored(*names: str) -> list[bool]:
+        given = [[{name: json.dumps(dict(call.arguments))}] for name in names]
+        tasks = (case.task.id, *(one.task.id for one in load_suite(["simple_python"]).cases))
+        rows = [{"id": task, "result": one} for task, one in zip(tasks, given, strict=False)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        score_results(tmp_path / "model", tmp_path / "out")
+        return [row["correct"] for row in read_answers(tmp_path / "out") if row["id"] == case.task.id]
+
+    underscored = call.name.replace(".", "_")
+    assert scored(underscored) == [True]
+    assert scored(call.name) == [True]
+
+
+@needs_bfcl
+def test_who_writes_dots_means_underscores_where_they_stand(tmp_path: Path) -> None:
+    """As the official configuration of such a model has it."""
+    one, other = [case for case in load_suite(["simple_python"]).cases if "." in case.task.tools[0].name][:2]
+    path = tmp_path / "model" / "BFCL_v4_simple_python_result.json"
+    path.parent.mkdir()
+    for first, right in ((False, [True, True]), (True, [True, False])):
+        rows = []
+        for case, dotted in ((one, first), (other, False)):
+            assert case.task.gold is not None
+            (call,) = case.task.gold.calls
+            name = call.name if dotted else call.name.replace(".", "_")
+            rows.append({"id": case.task.id, "result": [{name: json.dumps(dict(call.arguments))}]})
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        score_results(tmp_path / "model", tmp_path / "out")
+        assert [row["correct"] for row in read_answers(tmp_path / "out")] == right
+    path.write_text("".join(json.dumps(row) + "\n" for row in (*rows, rows[0])))
+    with pytest.raises(DataError, match=rf"result\.json:3: a second result of '{rows[0]['id']}'"):
+        score_results(tmp_path / "model", tmp_path / "out")
+
+
+@needs_bfcl
+@pytest.mark.parametrize("value", ["b'x'", "1j", "{(1, 2): 3}", "(1, [2])"])
+def test_what_json_has_no_word_for_is_a_call_that_is_wrong(value: str, tmp_path: Path) -> None:
+    for task, text in (
+        ("simple_python_0", f"[{AREA}(base={value}, height=5)]"),
+        ("irrelevance_0", f"[f(a={value})]"),
+    ):
+        category = task.rpartition("_")[0]
+        path = tmp_path / category / "model" / f"BFCL_v4_{category}_result.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"id": task, "result": text}) + "\n")
+        out = tmp_path / category / "out"
+        assert score_results(path.parent, out, call_format=OFFICIAL).categories[category].score.correct == 0
+        (row,) = read_answers(out)
+        assert len(row["calls"]) == 1
+
+
+@needs_bfcl
+def test_a_tuple_is_no_list_in_a_world() -> None:
+    """The official dispatch evaluates the call's text, and compares states."""
+    case = next(
+        case
+        for case in load_suite(["multi_turn_base"]).cases
+        if isinstance(case, BfclEpisode) and "tags=['" in str(case.gold)
+    )
+    for text, right in ((None, True), ("tuple", False)):
+        turns = [[f"[{', '.join(turn)}]"] for turn in case.gold]
+        if text is not None:
+            turns = [[re.sub(r"tags=\[('[^']*')\]", r"tags=(\1,)", step) for step in turn] for turn in turns]
+        assert row_of_result(case, turns, OFFICIAL)["correct"] is right

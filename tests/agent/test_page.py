@@ -114,3 +114,20 @@ def test_episodes_are_shown_turn_by_turn(tmp_path: Path) -> None:
     del played["calls"], played["text"]
     (failure,) = json.loads(Scripts(page_of(tmp_path, [played], [])).texts[0])
     assert failure["turns"] == [[{"calls": ["f()"], "said": "f()", "results": ["done"]}], []]
+
+
+def test_a_page_has_every_number_of_samples_that_a_category_has(tmp_path: Path) -> None:
+    rows = [row(0, "few", True, sample=n) for n in range(2)] + [
+        row(0, "many", True, sample=n) for n in range(4)
+    ]
+    page = page_of(tmp_path, rows, [])
+    assert [f"pass@{k}" in page for k in (1, 2, 4)] == [False, True, True]
+
+
+def test_arguments_nested_too_deep_are_said_to_be(tmp_path: Path) -> None:
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    wrong = row(0, "simple", False, calls=[{"name": "f", "arguments": deep}])
+    (failure,) = json.loads(Scripts(page_of(tmp_path, [wrong], [])).texts[0])
+    assert failure["calls"] == ["f(arguments nested too deep to be shown)"]

@@ -229,7 +229,7 @@ async def test_nobody_listening() -> None:
 async def test_an_endpoint_that_never_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = Endpoint([], port=silent.getsockname()[1])
-        with pytest.raises(EndpointError, match=r"no answer within 0\.05 s"):
+        with pytest.raises(RefusedError, match=r"no answer within 0\.05 s"):
             await ask(endpoint, timeout=0.05)
 
 

@@ -91,14 +91,14 @@ def test_toolalpaca(tmp_path: Path) -> None:
         "Name": "My Things", "Documentation": json.dumps(OPENAPI), "Instructions": ["Find 3.", "Add a cup."],
         "Golden_Answers": [
             [{"Action": "find", "Action_Input": '{"id": 3, "page": ""}'}],
-            [{"Action": "post_add", "Action_Input": '{"name": "cup"}'}],
+            [{"Action": "add_post", "Action_Input": '{"name": "cup"}'}],
         ],
     }  # fmt: skip
     (tmp_path / "eval_simulated.json").write_text(json.dumps([service]))
     suite = SUITES["toolalpaca"].load(["simulated"], limit=None, data=tmp_path)
     find, add = suite.cases[0].task.tools
     assert (find.name, find.required, list(find.properties)) == ("find", ("id",), ["id", "page"])
-    assert (add.name, add.description, add.required) == ("post_add", "Adds.", ("name",))
+    assert (add.name, add.description, add.required) == ("add_post", "Adds.", ("name",))
     assert [case.task.id for case in suite.cases] == ["simulated_My_Things_0", "simulated_My_Things_1"]
     gold_is_right(suite)
     with pytest.raises(DataError, match=r"eval_real\.json: no such ToolAlpaca file: clone"):
@@ -106,6 +106,50 @@ def test_toolalpaca(tmp_path: Path) -> None:
     (tmp_path / "eval_real.json").write_text(json.dumps([{"Name": "Odd"}]))
     with pytest.raises(DataError, match=r"service 'Odd': KeyError"):
         SUITES["toolalpaca"].load(["real"], limit=None, data=tmp_path)
+
+
+def test_toolalpacas_tools_have_the_golds_names_and_nobody_is_asked_for_a_key(tmp_path: Path) -> None:
+    key = {"name": "key", "in": "query", "required": True, "schema": {"type": "string"}}
+    place = {"name": "place", "in": "path", "required": True, "schema": {"type": "string"}}
+    document = {
+        "paths": {
+            "/now/{place}": {"parameters": [place], "get": {"summary": "Now.", "parameters": [key]}},
+            "/soon": {"get": {"summary": "Soon.", "parameters": [key]}},
+        }
+    }
+    given = [json.dumps({"key": "secret", "place": "Oslo"}), "{}", '{"symbols": "symbols": []}']
+    names = ["now_place_get", "later", "now_place_get"]
+    service = {
+        "Name": "Sky", "Documentation": json.dumps(document), "Authentication": {"key": "***"},
+        "Function_Projection": {"later": ["/soon", "get"]}, "Instructions": ["Oslo?", "Soon?", "What?"],
+        "Golden_Answers": [[{"Action": n, "Action_Input": a}] for n, a in zip(names, given, strict=True)],
+    }  # fmt: skip
+    (tmp_path / "eval_real.json").write_text(json.dumps([service]))
+    with pytest.warns(UserWarning, match="real_Sky_2 is left out: its gold is no JSON"):
+        suite = SUITES["toolalpaca"].load(["real"], limit=None, data=tmp_path)
+    now, soon = suite.cases[0].task.tools
+    assert (now.name, list(now.properties), now.required) == ("now_place_get", ["place"], ("place",))
+    assert (soon.name, list(soon.properties)) == ("later", [])
+    assert len(suite.cases) == 2
+    gold_is_right(suite)
+
+
+MALFORMED = {
+    "apibank": ("level1", "a_level1.json", {"system": "", "user": None, "answer": []}),
+    "toolalpaca": (
+        "real",
+        "eval_real.json",
+        {"Name": "x", "Documentation": '{"paths": {"/": []}}', "Instructions": [], "Golden_Answers": []},
+    ),
+}
+
+
+@pytest.mark.parametrize("suite", MALFORMED)
+def test_what_is_malformed_is_named(suite: str, tmp_path: Path) -> None:
+    category, file, row = MALFORMED[suite]
+    (tmp_path / file).write_text(json.dumps([row]))
+    with pytest.raises(DataError, match=file):
+        SUITES[suite].load([category], limit=None, data=tmp_path)
 
 
 def test_sealtools(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ class AceCase:
     gold: Any
     """Of a normal task the allowed answers, ``[{name: arguments}]``; of a special one what must be said."""
 
+    @property
+    def spoken(self) -> bool:
+        """Whether the verdict is of what is said, whatever is called."""
+        return self.task.category in SPECIAL
+
     def score(
         self, calls: Sequence[ToolCall], content: str | None = None, problem: str | None = None
     ) -> Verdict:

@@ -20,8 +20,8 @@ from strop.tools.bfcl.schema import tool_of
 from strop.tools.bfcl.worlds import Invocation, Setup, comes_to_the_same
 from strop.tools.episode import Played, Turn
 from strop.tools.errors import MissingDataError, StepLimitError
+from strop.tools.files import is_json
 from strop.tools.simulators import STEP_SECONDS, Simulators
-from strop.tools.simulators import rows_of as rows_of_calls
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Task
 from strop.tools.verdict import ErrorKind, Verdict
@@ -72,7 +72,7 @@ class BfclEpisode:
         calls = [[[Invocation.of(call) for call in step] for step in steps] for steps in turns]
         if comes_to_the_same(calls, self.gold):
             return None
-        rows = [[rows_of_calls(step) for step in steps] for steps in turns]
+        rows = [[[_row(call) for call in step] for step in steps] for steps in turns]
         fault = self.simulators.judge({"setup": self.setup.to_json(), "gold": self.gold, "turns": rows})
         return None if fault is None else Fault(*fault)
 
@@ -91,6 +91,11 @@ class BfclEpisode:
     def gold_lines(self) -> Sequence[str]:
         """Turn by turn."""
         return [f"{turn}: {', '.join(calls) or 'no call'}" for turn, calls in enumerate(self.gold, 1)]
+
+
+def _row(call: ToolCall) -> list[Any]:
+    """A call for `strop.tools.bfcl.worlds.judge`: its arguments as Python has them where JSON would not."""
+    return [call.name, dict(call.arguments) if is_json(call.arguments) else repr(dict(call.arguments))]
 
 
 def new_simulators(step_seconds: float = STEP_SECONDS) -> Simulators:

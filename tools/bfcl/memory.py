@@ -12,6 +12,7 @@ what is missing. A memory is what the calls of the conversations made of it, so 
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -139,7 +140,7 @@ def load_memory(directory: Path, category: str) -> list[MemoryCase]:
     preload = (constants("executable_backend_config").CLASS_FILE_PATH_MAPPING[simulator],) if embeds else ()
     most_bytes = _EMBEDDING_BYTES if embeds else MOST_BYTES
     # Some of the benchmark's modules make folders when imported; not beside the installed package.
-    folder = Path(tempfile.gettempdir(), f"strop-bfcl-{getpass.getuser()}")
+    folder = Path(tempfile.gettempdir(), f"strop-bfcl-{_user()}")
     environment = {"BFCL_PROJECT_ROOT": str(folder)}
     simulators = Simulators(WORLDS, preload=preload, most_bytes=most_bytes, environment=environment)
     loader = _Loader(category, documents_of(directory)[simulator], Setup((simulator,), {}), simulators)
@@ -190,6 +191,14 @@ class _Loader:
         task = Task(name, tuple(turns[0]), self.tools, None, category, "BFCL v4 (Apache-2.0)")
         played = tuple(Turn(tuple(messages), self.tools) for messages in turns)
         return MemoryCase(task, played, row["scenario"], allowed, before, self.setup, self.simulators)
+
+
+def _user() -> str:
+    """Who runs this, by name or, where the system knows none, by number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _checked(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:

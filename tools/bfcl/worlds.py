@@ -162,11 +162,17 @@ def judge(trajectory: Mapping[str, Any]) -> list[str] | None:
     """`check` for `strop.tools.simulators`: what `trajectory` makes of a fault."""
     gold = [[Invocation.parse(text) for text in texts] for texts in trajectory["gold"]]
     turns = [
-        [[Invocation(name, arguments) for name, arguments in step] for step in steps]
+        [[Invocation(name, _arguments(given)) for name, given in step] for step in steps]
         for steps in trajectory["turns"]
     ]
     fault = check(Setup.from_json(trajectory["setup"]), gold, turns)
     return None if fault is None else [fault.error_type, fault.subject, fault.detail]
+
+
+def _arguments(given: Any) -> Mapping[str, Any]:
+    """Arguments as they are, or as Python's text of literals."""
+    arguments: Mapping[str, Any] = ast.literal_eval(given) if isinstance(given, str) else given
+    return arguments
 
 
 def check(

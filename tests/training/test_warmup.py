@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strop.agent.engines.scripted import ScriptedTemplate
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import read_json, read_jsonl
 from strop.tools.spec import ToolSpec
@@ -24,10 +25,8 @@ TASKS = families(12, 0, size=3)
 RECIPE = SftConfig(learning_rate=1e-3, batch_size=4, micro_batch_size=2, max_length=4096, dtype="float32")
 
 
-class Folded:
+class Folded(ScriptedTemplate):
     """A template whose ids fit the tiny vocabulary: code points, folded, every eighth."""
-
-    call_format = "fenced_json"
 
     def prompt_ids(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[int, ...]:
         return self.answer_ids(f"{[tool.name for tool in tools]}{messages[-1]['content']}")[:-1]
@@ -162,21 +161,21 @@ def test_settings_out_of_range_are_named(wrong: dict[str, object]) -> None:
 
 def test_a_warm_up_without_tasks_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no task with gold to learn"):
-        train_warmup(tmp_path, [], Folded(), tmp_path / "warm", WarmupConfig(), RECIPE)  # type: ignore[arg-type]
+        train_warmup(tmp_path, [], Folded(), tmp_path / "warm", WarmupConfig(), RECIPE)
 
 
 @pytest.mark.parametrize("by", ["features", "loss"])
 def test_an_unknown_tracker_is_told_of_before_anything_is_loaded(by: str, tmp_path: Path) -> None:
     order, out = WarmupConfig(by=by), tmp_path / "warm"
     with pytest.raises(UsageError, match="unknown tracker 'tensorbord'"):
-        train_warmup(tmp_path, TASKS, Folded(), out, order, RECIPE, track=["tensorbord"])  # type: ignore[arg-type]
+        train_warmup(tmp_path, TASKS, Folded(), out, order, RECIPE, track=["tensorbord"])
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_trackers_are_told_of_every_stage(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     checkpoint, out = tiny_checkpoint(tmp_path / "tiny"), tmp_path / "warm"
-    train_warmup(checkpoint, TASKS, Folded(), out, WarmupConfig(), RECIPE, track=["tensorboard"])  # type: ignore[arg-type]
+    train_warmup(checkpoint, TASKS, Folded(), out, WarmupConfig(), RECIPE, track=["tensorboard"])
     for folder in (tmp_path / "warm.stage-1", out):
         assert list((folder / "tensorboard").iterdir())
 
@@ -187,7 +186,7 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "tiny")
     order = WarmupConfig(stages=2, replay=0.5, by="both")
     out = tmp_path / "warm"
-    summary = train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE)  # type: ignore[arg-type]
+    summary = train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE)
     first = read_json(tmp_path / "warm.stage-1" / "train_summary.json")
     assert first["examples"] == len(TASKS) // 2
     assert summary.examples == len(TASKS) // 2 + len(TASKS) // 4
@@ -196,7 +195,7 @@ def test_every_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
         for folder in (tmp_path / "warm.stage-1", out)
     )
     assert after[0] < before[0]
-    assert train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE) == summary  # type: ignore[arg-type]
+    assert train_warmup(checkpoint, TASKS, Folded(), out, order, RECIPE) == summary
 
 
 @pytest.mark.model
@@ -223,7 +222,7 @@ def test_a_warm_up_goes_on_from_an_adapter(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "tiny")
     one = WarmupConfig(stages=1)
     first, second = tmp_path / "first", tmp_path / "second"
-    train_warmup(checkpoint, TASKS, Folded(), first, one, RECIPE)  # type: ignore[arg-type]
-    train_warmup(checkpoint, TASKS, Folded(), second, one, RECIPE, base_adapter=first)  # type: ignore[arg-type]
+    train_warmup(checkpoint, TASKS, Folded(), first, one, RECIPE)
+    train_warmup(checkpoint, TASKS, Folded(), second, one, RECIPE, base_adapter=first)
     began, went_on = (read_jsonl(out / "train_log.jsonl")[0][0][1]["loss"] for out in (first, second))
     assert went_on < began

@@ -100,8 +100,9 @@ class ChatTemplate:
         self._split = (
             re.compile("(" + "|".join(map(re.escape, self._special)) + ")") if self._special else None
         )
-        self._wants_ids = not self._shows(_calling()) and self._shows(_calling(_ID))
-        self._native_calls = self.call_format == native and (self._wants_ids or self._shows(_calling()))
+        shows_calls = self._shows(_calling())
+        self._wants_ids = not shows_calls and self._shows(_calling(_ID))
+        self._native_calls = self.call_format == native and (shows_calls or self._wants_ids)
         self._shows_tools = self._shows(_ASKING, [_PROBE.to_openai()])
         self.end_ids = self._find_end_ids(end_ids)
         """Ids that end a turn."""

@@ -80,14 +80,7 @@ def _calls_of(index: int, tool_calls: object) -> tuple[list[tuple[str, ToolCall]
         try:
             calls.append((str(call.get("id") or ""), ToolCall.from_json(function)))
         except DataError as error:
-            name, arguments = (
-                (function.get("name"), function.get("arguments"))
-                if isinstance(function, Mapping)
-                else ("", 0)
-            )
-            if not isinstance(name, str) or not isinstance(arguments, str):
-                raise UsageError(f"message {index}: {error}") from error
-            broken.append(f'{{"name": {json.dumps(name)}, "arguments": {arguments}')
+            broken.append(_broken(function, f"message {index}: {error}"))
     return calls, broken
 
 

@@ -17,7 +17,8 @@ from strop.refine.pairs import PairKind
 from strop.tools.errors import DataError
 from strop.tools.files import BadRow, read_jsonl
 
-MOST = sys.float_info.max
+_MOST = sys.float_info.max
+"""Of a value that can be compared; neither an infinity nor an integer beyond floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _value(row: Mapping[str, Any], evidence: Mapping[str, Any], key: str) -> flo
     value = evidence.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not -MOST <= value <= MOST:
+    if not -_MOST <= value <= _MOST:
         raise DataError(f"row {row.get('id')!r}: '{key}' must be a finite number, got {str(value)[:60]}")
     return float(value)
 

@@ -63,7 +63,7 @@ def _asked(service: Mapping[str, Any], category: str) -> Iterator[JudgedCase]:
 
 
 def tools_of(
-    document: Mapping[str, Any], names: Mapping[tuple[str, ...], str], secret: Container[str] = ()
+    document: Mapping[str, Any], names: Mapping[tuple[str, ...], str], secret: Container[str]
 ) -> Iterator[ToolSpec]:
     """The operations of an OpenAPI 3 document (path, query and JSON body parameters) as tools.
 

@@ -15,7 +15,7 @@ from strop.agent.chat import Ids
 from strop.agent.engines.base import Completion, FinishReason, Sampling
 from strop.agent.policy import usage_of
 from strop.agent.server.answering import DONE, event_of, first_failure
-from strop.agent.server.errors import refused
+from strop.agent.server.errors import GAVE_UP, refused
 from strop.agent.server.prompts import CompletionRequest
 from strop.agent.server.reply import usage_json
 from strop.agent.server.roster import ServedModel
@@ -88,7 +88,7 @@ class Completing:
                 ids += chunk.token_ids
                 cached = chunk.cached_tokens
                 if chunk.finish_reason is FinishReason.ABORT:
-                    raise EngineError("the engine gave up this request")
+                    raise EngineError(GAVE_UP)
                 text = stop.feed(detokenizer.feed(chunk.token_ids))
                 if chunk.finish_reason is not None:
                     text += stop.feed(detokenizer.finish()) + stop.finish()
@@ -100,7 +100,7 @@ class Completing:
         prompt, sampling = self._prompts[index], self._samplings[index]
         done = await self._policy.complete(prompt, sampling)
         if any(one.finish_reason is FinishReason.ABORT for one in done):
-            raise EngineError("the engine gave up this request")
+            raise EngineError(GAVE_UP)
         before = await self._prompt_scores(prompt) if self._request.echo and sampling.logprobs else []
         return [self._whole(prompt, sampling, one, before) for one in done], usage_of(prompt, done)
 

@@ -57,6 +57,10 @@ class ApiError(Exception):
         return JSONResponse(self.body, self.status, self.headers)
 
 
+GAVE_UP = "the engine gave up this request"
+"""What is said of an answer that ended by `FinishReason.ABORT`."""
+
+
 def refused(message: str, param: str | None = None, code: str | None = None) -> ApiError:
     """The request is wrong: 400."""
     return ApiError(400, message, param=param, code=code)

@@ -15,7 +15,7 @@ from typing import Any
 from strop.agent.answer import NOTHING, Answer, Draft, StopReason, Usage
 from strop.agent.chat import Template
 from strop.agent.engines.base import FinishReason
-from strop.agent.server.errors import ApiError
+from strop.agent.server.errors import GAVE_UP, ApiError
 from strop.agent.server.protocol import Question
 from strop.agent.server.text import StopFilter, cut
 from strop.tools.errors import EngineError
@@ -124,7 +124,7 @@ def choice_of(
     Raises ApiError 503 where the engine gave it up.
     """
     if finish is FinishReason.ABORT:
-        raise ApiError(503, "the engine gave up this request", code="engine_error")
+        raise ApiError(503, GAVE_UP, code="engine_error")
     texts = [(call.name, to_text(call.arguments)) for call in reading.calls]
     if reading.broken:
         texts.append((reading.broken.name, reading.broken.arguments))

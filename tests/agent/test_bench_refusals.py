@@ -34,15 +34,21 @@ async def test_a_task_that_is_refused_is_wrong_and_the_run_goes_on(tmp_path: Pat
     assert len(answerer.asked) == 10
 
 
-async def test_where_all_is_refused_the_run_stops_and_nothing_counts(tmp_path: Path) -> None:
+def answers_once() -> Fixed:
+    """Whatever is asked after the first is refused."""
     answerer = Fixed(right)
 
-    def refuses_late(task: Task) -> Answer:
+    def reply(task: Task) -> Answer:
         if len(answerer.asked) > 1:
             raise RefusedError("HTTP 400: no such model")
         return right(task)
 
-    answerer.reply = refuses_late
+    answerer.reply = reply
+    return answerer
+
+
+async def test_where_all_is_refused_the_run_stops_and_nothing_counts(tmp_path: Path) -> None:
+    answerer = answers_once()
     with pytest.raises(RefusedError, match="no such model"):
         await bench(answerer, tmp_path, concurrency=1)
     assert answerer.asked == [*(f"t{number}" for number in range(1 + MOST_REFUSED)), "t0"]
@@ -84,17 +90,9 @@ async def test_a_run_that_only_met_refusals_does_not_count_them(tmp_path: Path) 
 
 
 async def test_a_cache_does_not_vouch_for_an_endpoint_that_refuses_everything(tmp_path: Path) -> None:
-    answerer = Fixed(right)
-
-    def breaks(task: Task) -> Answer:
-        if len(answerer.asked) > 1:
-            raise RefusedError("HTTP 400: broken now")
-        return right(task)
-
-    answerer.reply = breaks
     with (
-        CachedAnswerer(answerer, tmp_path / "cache.db", {}, Task.to_json) as cached,
-        pytest.raises(RefusedError, match="broken now"),
+        CachedAnswerer(answers_once(), tmp_path / "cache.db", {}, Task.to_json) as cached,
+        pytest.raises(RefusedError, match="no such model"),
     ):
         await bench(cached, tmp_path / "run", concurrency=1)
     assert [row["id"] for row in read_answers(tmp_path / "run")] == ["t0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,3 +68,14 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < deadline, f"{path} never came"
         time.sleep(0.02)
+
+
+def log_when_killed(process: subprocess.Popen[str], out: Path) -> list[dict[str, float]]:
+    """The log of a training in two processes whose second is killed after step 4; the first ends, too."""
+    part = out.with_name(f"{out.name}.part")
+    wait_for(part / "checkpoint-4" / "whole.json", process)
+    os.kill(worker(process.pid, rank=1), signal.SIGKILL)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert not out.exists(), printed
+    return log_of(part)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from strop.tools.errors import UsageError
-from tests.training.launches import EXAMPLES, ended, launched, log_of, same_training, wait_for, worker
+from tests.training.launches import EXAMPLES, ended, launched, log_of, log_when_killed, same_training
 from tests.training.tiny import tiny_checkpoint
 from tests.training.together import measure, train
 
@@ -69,14 +67,9 @@ def test_losses_are_measured_before_anything_is_sharded(checkpoint: Path, tmp_pa
 def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(
     stage: int, checkpoint: Path, tmp_path: Path
 ) -> None:
-    out, part, config = tmp_path / "out", tmp_path / "out.part", on_two_cpus(stage, tmp_path)
+    out, config = tmp_path / "out", on_two_cpus(stage, tmp_path)
     process = launched("tests.training.together", "dpo", checkpoint, out, "0.3", config=config)
-    wait_for(part / "checkpoint-4" / "whole.json", process)
-    os.kill(worker(process.pid, rank=1), signal.SIGKILL)
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert not out.exists(), printed
-    before = log_of(part)
+    before = log_when_killed(process, out)
     with pytest.raises(UsageError, match=rf"written by DeepSpeed's ZeRO-{stage} in 2 processes, and this is"):
         train("dpo", checkpoint, out)  # else with a fresh optimiser and schedule
 

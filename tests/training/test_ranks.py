@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from strop.training.failures import clear_failures
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe
 from strop.training.sharding import FSDP, WHOLE, held_by_checkpoint
-from tests.training.launches import EXAMPLES, ended, launched, log_of, same_training, wait_for, worker
+from tests.training.launches import EXAMPLES, ended, launched, log_of, log_when_killed, same_training
 from tests.training.tiny import tiny_checkpoint
 from tests.training.together import measure, train
 
@@ -147,14 +145,9 @@ def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(
 ) -> None:
     """The others end, too, be it by the launcher's signal, and the same command goes on: also in the middle
     of a later epoch, whose order of micro-batches is another."""
-    out, part = tmp_path / "out", tmp_path / "out.part"
+    out = tmp_path / "out"
     process = launched("tests.training.together", kind, checkpoint, out, "0.3")
-    wait_for(part / "checkpoint-4" / "whole.json", process)
-    os.kill(worker(process.pid, rank=1), signal.SIGKILL)
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert not out.exists(), printed
-    before = log_of(part)
+    before = log_when_killed(process, out)
 
     ended(launched("tests.training.together", kind, checkpoint, out, "0"))
     resumed = json.loads((out / "train_summary.json").read_text())["resumed_from"]

@@ -324,8 +324,7 @@ class EarlyCalls(GrowingText):
         """
         start = end = self.at
         depth = 0
-        while depth or (yield from self.char_at(end)) not in ends:
-            char = yield from self.char_at(end)
+        while (char := (yield from self.char_at(end))) not in ends or depth:
             depth += (char in notation.opening) - (char in notation.closing)
             end = (yield from notation.skip_string(self, end)) if char in notation.quotes else end + 1
             if depth < 0:

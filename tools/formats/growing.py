@@ -69,13 +69,10 @@ class GrowingText:
 
     def _is_next(self, wanted: str) -> Generator[None, None, bool]:
         """Whether `wanted` follows; if it does, it is consumed."""
-        for index, char in enumerate(wanted):
-            while self.at + index >= len(self._text):
-                yield
-            if self._text[self.at + index] != char:
-                return False
-        self.at += len(wanted)
-        return True
+        follows = yield from self.follows(wanted, self.at)
+        if follows:
+            self.at += len(wanted)
+        return follows
 
     def _expect(self, wanted: str) -> Steps:
         if not (yield from self._is_next(wanted)):

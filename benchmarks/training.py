@@ -96,7 +96,7 @@ def measure(options: argparse.Namespace, way: str) -> dict[str, Any]:
 def build(options: argparse.Namespace, way: str, work: Path) -> Any:
     from trl import DPOConfig
 
-    from strop.training import adapter, trainers
+    from strop.training import adapter, shared_prefix
     from strop.training.dpo import DpoConfig, pair_trainer
     from strop.training.sft import SftConfig, demonstration_trainer
 
@@ -114,7 +114,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
         rows = [SftRow(pair.id, pair.prompt_ids, pair.chosen_ids) for pair in pairs]
         config = SftConfig(**recipe)
         trainer: Any = demonstration_trainer(model, options.model, rows, config, work)
-        trainers.share_prefixes(trainer, config)
+        shared_prefix.share_prefixes(trainer, config)
         return trainer
     preferences = DpoConfig(objective=options.objective, **recipe)
     if way == "defaults":
@@ -122,7 +122,7 @@ def build(options: argparse.Namespace, way: str, work: Path) -> Any:
         theirs = DPOConfig(output_dir=str(work), report_to="none", use_cpu=cpu, disable_tqdm=True)
         return pair_trainer(model, options.model, pairs, preferences, work, arguments=theirs)
     trainer = pair_trainer(model, options.model, pairs, preferences, work)
-    trainers.share_prefixes(trainer, preferences)
+    shared_prefix.share_prefixes(trainer, preferences)
     return trainer
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import TrainableTokensWrapper
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
@@ -23,6 +25,9 @@ from strop.agent.profile import PROFILE_FILE
 from strop.tools.errors import ModelError, UsageError
 from strop.tools.files import write_json
 from strop.training.recipe import Recipe
+
+_EXPERTS = {"gate_proj", "up_proj", "down_proj"}
+"""Layers of a feed-forward part, as transformers names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,13 @@ class Hardware:
     bf16: bool
     """bfloat16 weights and autocast; float32 otherwise."""
 
+    @property
+    def dtype(self) -> str:
+        """``bfloat16`` or ``float32``."""
+        return "bfloat16" if self.bf16 else "float32"
+
     def __str__(self) -> str:
-        return f"{self.device} {'bfloat16' if self.bf16 else 'float32'}"
+        return f"{self.device} {self.dtype}"
 
 
 def hardware(dtype: str = "auto") -> Hardware:
@@ -51,7 +61,7 @@ def hardware(dtype: str = "auto") -> Hardware:
 def load_model(path: Path, where: Hardware, *, base_adapter: Path | None = None) -> Any:
     """The checkpoint at `path`, with the adapter that training goes on from, if any.
 
-    Raises ModelError where either cannot be loaded.
+    Raises ModelError where either cannot be loaded, or the adapter changes the output head.
     """
     disable_progress_bar()
     dtype = torch.bfloat16 if where.bf16 else torch.float32
@@ -66,6 +76,11 @@ def load_model(path: Path, where: Hardware, *, base_adapter: Path | None = None)
         model = PeftModel.from_pretrained(model, str(base_adapter), is_trainable=True)
     except Exception as error:
         raise misfit(base_adapter, path.name, error) from error
+    if isinstance(model.get_output_embeddings(), (BaseTunerLayer, TrainableTokensWrapper)):
+        raise ModelError(
+            f"{base_adapter} changes the output head, or single tokens of one that is tied to it: losses are "
+            "taken with the head's own weight, so that training cannot go on from it"
+        )
     # The recorded name may be of a hub; checkpoints would look it up there.
     model.peft_config["default"].base_model_name_or_path = str(path)
     return model
@@ -87,11 +102,20 @@ def vocabulary_size(model: Any) -> int:
     return int(model.config.get_text_config().vocab_size)
 
 
+def longest_row(model: Any) -> int | None:
+    """Most ids that `model` says it takes; None where it says nothing."""
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def lora(recipe: Recipe, model: Any) -> LoraConfig:
     """A new adapter for every linear layer of `model` but its output head.
 
     The head stays out: TRL multiplies by its weight directly, and special tokens' rows are not ours to move.
-    Raises UsageError for a rank above the model's width.
+    Of a mixture of experts that are one tensor a layer, feed-forward layers stay out, dense ones and shared
+    experts included: peft takes their names for the experts', which it would adapt in a way of its own that
+    neither vLLM nor our soups read. Raises UsageError for a rank above the model's width, ModelError where it
+    has no linear layer.
     """
     width = model.config.get_text_config().hidden_size
     if recipe.rank > width:
@@ -99,13 +123,23 @@ def lora(recipe: Recipe, model: Any) -> LoraConfig:
     head = model.get_output_embeddings()
     modules = model.named_modules()
     layers = [name for name, one in modules if isinstance(one, torch.nn.Linear) and one is not head]
+    if not layers:
+        raise ModelError(f"{model.config.model_type} has no linear layers that an adapter could be added to")
+    targets = {name.rpartition(".")[2] for name in layers}
+    if stacked_experts(model):
+        targets -= _EXPERTS
     return LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=0.0,
-        target_modules=sorted({name.rpartition(".")[2] for name in layers}),
+        target_modules=sorted(targets),
         task_type="CAUSAL_LM",
     )
+
+
+def stacked_experts(model: Any) -> list[str]:
+    """Names of weights that hold all experts of a layer in one tensor."""
+    return [name for name, one in model.named_parameters() if one.dim() == 3 and "expert" in name]
 
 
 def save_adapter(

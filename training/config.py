@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -24,7 +25,7 @@ from strop.agent.catalogue import load_catalogue
 from strop.agent.refinement import parse_refine
 from strop.refine.audit import Thresholds
 from strop.refine.collect import CollectConfig
-from strop.tools.errors import DataError, StropError
+from strop.tools.errors import DataError, StropError, UsageError
 from strop.training.acceptance import AcceptTable
 from strop.training.corpus import CorpusConfig
 from strop.training.dpo import DpoConfig
@@ -50,9 +51,17 @@ def _known_fields(kind: Any, value: Any, where: str = "") -> Any:
     return value
 
 
-def closed(kind: type) -> BeforeValidator:
-    """Makes a dataclass in a configuration file closed to unknown keys."""
-    return BeforeValidator(lambda value: _known_fields(kind, value))
+def closed(kind: type) -> WrapValidator:
+    """Makes a dataclass in a configuration file closed to unknown keys, and says in which table a value is
+    out of range."""
+
+    def read(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(_known_fields(kind, value))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    return WrapValidator(read)
 
 
 def _refine(text: str) -> str:
@@ -223,7 +232,7 @@ class RoundConfig(Table):
     while_selection_grows: bool = False
     """Whether a round ends the run, too, that selects no task which earlier rounds had not (ToolACE-R). For
     selections that tasks come into as the policy gets better, such as ``select = ["band:solvable"]``."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of the synthesised tasks, the split and the replay; ``collect.seed`` and ``train.seed`` are their
     own."""
     engine: EngineTable = EngineTable()
@@ -272,6 +281,8 @@ def _sentence(problem: Mapping[str, Any]) -> str:
             return f"{where} is missing"
         case "model_type" | "dataclass_type":
             return f"{where} must be a table"
+    if problem["type"] == "tuple_type":
+        return f"{where} must be a list"
     return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 

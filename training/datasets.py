@@ -22,9 +22,12 @@ from strop.training.layouts import read_layout
 from strop.training.layouts.own import own_task
 from strop.training.recipe import Refused
 
+IGNORED = -100
+"""TRL's label of ids no loss is taken on."""
+
 
 class Row(Protocol):
-    """Anything with a name and a length."""
+    """Anything with a name and ids."""
 
     @property
     def id(self) -> str: ...
@@ -33,7 +36,7 @@ class Row(Protocol):
     def length(self) -> int: ...
 
     @property
-    def largest_id(self) -> int: ...
+    def parts(self) -> tuple[tuple[int, ...], ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,9 @@ class PairRow:
         return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
     @property
-    def largest_id(self) -> int:
-        return max(max(self.prompt_ids), max(self.chosen_ids), max(self.rejected_ids))
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """Its ids, the prompt's first."""
+        return self.prompt_ids, self.chosen_ids, self.rejected_ids
 
     @classmethod
     def of(cls, record: PairRecord) -> Self:
@@ -77,8 +81,9 @@ class SftRow:
         return len(self.prompt_ids) + len(self.answer_ids)
 
     @property
-    def largest_id(self) -> int:
-        return max(max(self.prompt_ids), max(self.answer_ids))
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """Its ids, the prompt's first."""
+        return self.prompt_ids, self.answer_ids
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -155,23 +160,30 @@ def usable(
 ) -> tuple[list[AnyRow], tuple[Refused, ...]]:
     """Rows of at most `max_length` ids, and the longer ones with the reason.
 
-    Raises DataError where an id is not in the vocabulary (the rows are another model's), or no row is left.
+    Raises DataError where an id is not in the vocabulary (the rows are another model's), a prompt or an
+    answer is empty, or no row is left.
     """
     kept: list[AnyRow] = []
     refused: list[Refused] = []
     for row in rows:
-        if row.largest_id >= vocabulary:
+        if not all(row.parts):
+            raise DataError(f"row {row.id!r} has a prompt or an answer without any id")
+        if (least := min(map(min, row.parts))) < 0:
+            raise DataError(f"row {row.id!r} has token id {least}: ids are 0 or more")
+        if (largest := max(map(max, row.parts))) >= vocabulary:
             raise DataError(
-                f"row {row.id!r} has token id {row.largest_id}, but this model's vocabulary ends at "
+                f"row {row.id!r} has token id {largest}, but this model's vocabulary ends at "
                 f"{vocabulary - 1}: the rows were made with another model"
             )
         if row.length > max_length:
             refused.append(Refused(row.id, f"{row.length} ids, max_length is {max_length}"))
         else:
             kept.append(row)
+    if not kept and not refused:
+        raise DataError("nothing to train on: there is no row")
     if not kept:
-        reason = f"; {refused[0].id}: {refused[0].reason}" if refused else ""
-        raise DataError(f"nothing to train on: {len(refused)} rows are too long{reason}")
+        first = f"{refused[0].id}: {refused[0].reason}"
+        raise DataError(f"nothing to train on: {len(refused)} rows are too long; {first}")
     return kept, tuple(refused)
 
 

@@ -81,7 +81,10 @@ class Adapter:
 
 
 def read_adapter(path: Path) -> Adapter:
-    """The adapter in a directory. Raises ModelError where there is none, or it is more than its factors."""
+    """The adapter in a directory.
+
+    Raises ModelError where there is none, it is more than its factors, or some of these are not finite.
+    """
     require_adapter(path)
     config = adapter_config(path)
     _refuse_more(path, config)
@@ -94,6 +97,8 @@ def read_adapter(path: Path) -> Adapter:
         found = _FACTOR.fullmatch(name)
         if found is None or tensor.dim() != 2:
             raise ModelError(f"{path} has {name}, which is no factor of a linear layer")
+        if not bool(tensor.isfinite().all()):
+            raise ModelError(f"{path} has values in {name} that are not finite")
         halves.setdefault(found[1], {})[found[2]] = tensor
     if not halves:
         raise ModelError(f"{path / WEIGHTS} holds no factors: this adapter changes nothing")

@@ -6,6 +6,7 @@ An edge that imports torch, for the types of its errors.
 from __future__ import annotations
 
 import errno
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ import torch
 from strop.tools.errors import RunError
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
+"""What torch and CUDA's libraries say where they raise no error of memory's own type."""
+_TORN = ("PytorchStreamWriter", "iostream", "inline_container")
+"""What torch says of a file that it could not write to its end."""
 LOST = ("closed by peer", "reset by peer", "NCCL error: remote process exited")
 """What gloo and NCCL say of a process that is gone."""
 
@@ -41,7 +46,7 @@ MEASURING = Doing("measuring losses", "losses in {} are kept", "Free memory, or 
 
 @contextmanager
 def clear_failures(place: Path, doing: Doing = TRAINING) -> Iterator[None]:
-    """Turn a full disk, exhausted memory and a lost process into RunErrors; let the rest pass.
+    """Turn a full disk, exhausted memory, damage and a lost process into RunErrors; let the rest pass.
 
     `place` is where what is done already lies.
     """
@@ -58,11 +63,16 @@ def clear_failures(place: Path, doing: Doing = TRAINING) -> Iterator[None]:
         raise RunError(_disk(place, kept, error.strerror or str(error))) from error
     except Exception as error:  # torch and safetensors have no types of their own for these
         text = str(error)
-        if "can't allocate memory" in text or "not enough memory" in text:
+        if any(sign in text for sign in _NO_MEMORY):
             raise RunError(memory) from error
+        if isinstance(error, pickle.UnpicklingError) or "PytorchStreamReader" in text:
+            reason = f"the newest checkpoint in {place} cannot be read ({text.splitlines()[0]})"
+            raise RunError(
+                f"{reason}: delete it, and the same command goes on from the one before"
+            ) from error
         if any(sign in text for sign in LOST):
             raise RunError(f"another process of this training has ended; {go_on}") from error
-        if type(error).__name__ == "SafetensorError" or "PytorchStreamWriter" in text or "iostream" in text:
+        if type(error).__name__ == "SafetensorError" or any(sign in text for sign in _TORN):
             raise RunError(_disk(place, kept, text.splitlines()[0])) from error
         raise
 

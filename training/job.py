@@ -106,6 +106,15 @@ class TrainJob:
         """Where this process writes what it computes of the reference."""
         return self.work / ("reference.jsonl" if self.ranks.first else f"reference-{self.ranks.rank}.jsonl")
 
+    def number_format(self, here: str) -> str:
+        """The number format this training began with; `here` where it begins now. What ``auto`` means depends
+        on the machine, and neither steps nor reference may be of two formats."""
+        mark = self.work / "job.json"
+        known = read_json(mark)
+        if "dtype" not in known:
+            write_json(mark, known | {"dtype": here})
+        return str(known.get("dtype", here))
+
     def reference(self) -> dict[int, tuple[float, float]]:
         """Log-probabilities of chosen and rejected under the reference, by row, whichever process has
         computed them in this start or an earlier one."""

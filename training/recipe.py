@@ -77,6 +77,7 @@ class Recipe:
             ("max_length", self.max_length >= 2, "at least 2"),
             ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
             ("dtype", self.dtype in DTYPES, f"one of {', '.join(DTYPES)}"),
+            ("seed", 0 <= self.seed < 2**32, "in [0, 2**32)"),
         )
         require(self, bounds)
         if self.batch_size % self.micro_batch_size:

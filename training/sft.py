@@ -19,7 +19,7 @@ from strop.agent.loading import weights_of
 from strop.agent.profile import Profile
 from strop.tools.bounds import require
 from strop.tools.files import JsonlWriter, read_jsonl
-from strop.training.datasets import SftRow
+from strop.training.datasets import IGNORED, SftRow
 from strop.training.job import Base, TrainJob, digest, identity
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, TrainSummary
@@ -29,9 +29,6 @@ from strop.training.vocabulary import refuse_unlearnable
 if TYPE_CHECKING:
     from strop.training.journal import OnLog
     from strop.training.trainers import DemonstrationTrainer
-
-IGNORED = -100
-"""TRL's label of ids no loss is taken on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,10 +25,14 @@ from typing import Any
 
 import torch
 
-LEAST_SHARE = 0.5
-"""Part of a sequence that must be shared for it to join another's row; with less, the mask costs more."""
-IGNORED = -100
-"""TRL's label of positions without loss."""
+from strop.training.datasets import IGNORED
+from strop.training.neighbours import LEAST_SHARE
+from strop.training.progress import say
+from strop.training.recipe import Recipe
+from strop.training.sharding import still_whole
+
+_APART = 120
+"""Ids that the branches of the trial batch are set apart by, as far as the model takes that many."""
 
 
 @dataclass(slots=True)
@@ -258,12 +262,19 @@ class SharedPrefix:
         return output
 
     def _differs(self) -> str | None:
-        """Compare both ways on one small batch."""
-        device = self._model.device
-        rows = torch.tensor([[5, 6, 7, 8, 9, 10, 0], [5, 6, 7, 8, 9, 11, 12], [5, 6, 7, 8, 13, 0, 0]])
-        lengths = torch.tensor([[6], [7], [5]])
-        mask = (torch.arange(rows.shape[1]) < lengths).long().to(device)
-        rows = rows.to(device) % self._model.config.get_text_config().vocab_size
+        """Compare both ways on one small batch, of which a long branch sets two short ones apart.
+
+        Where attention goes by places in the row, not by depth, those two come out different; the first
+        branch would come out the same on any model.
+        """
+        device, config = self._model.device, self._model.config.get_text_config()
+        apart = max(1, min(_APART, (getattr(config, "max_position_embeddings", None) or _APART) - 8))
+        branches = [[5, 6, 7, 8, 9, *range(10, 10 + apart)], [5, 6, 7, 8, 9, 11, 12], [5, 6, 7, 8, 13]]
+        width = max(map(len, branches))
+        rows = torch.tensor([branch + [0] * (width - len(branch)) for branch in branches])
+        lengths = torch.tensor([[len(branch)] for branch in branches])
+        mask = (torch.arange(width) < lengths).long().to(device)
+        rows = rows.to(device) % config.vocab_size
         labels = rows.masked_fill((mask == 0) | (torch.arange(rows.shape[1], device=device) < 3), IGNORED)
         call = {"input_ids": rows, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
         training = self._model.training
@@ -276,8 +287,22 @@ class SharedPrefix:
         finally:
             self._model.train(training)
         allowed = 1e-3 if stock.dtype == torch.float32 and self._model.dtype == torch.float32 else 0.2
-        apart = float((stock.float() - shared.float()).abs().max())
-        return None if apart <= allowed else f"log-probabilities came out {apart:.2g} apart on this model"
+        difference = float((stock.float() - shared.float())[1:].abs().max())
+        if difference <= allowed:
+            return None
+        return f"log-probabilities came out {difference:.2g} apart on this model"
+
+
+def share_prefixes(trainer: Any, recipe: Recipe) -> str:
+    """Put `SharedPrefix` before the trainer's model; says ``on`` or why not."""
+    if not recipe.shared_prefix:
+        return "off: not asked for"
+    with still_whole(trainer):
+        reason = SharedPrefix(trainer.model.get_base_model()).install()
+    if reason is None:
+        return "on"
+    say(f"[yellow]every sequence is computed by itself, which is several times slower:[/] {reason}")
+    return f"off: {reason}"
 
 
 def why_not(model: Any) -> str | None:
@@ -291,6 +316,10 @@ def why_not(model: Any) -> str | None:
         return f"the model has {', '.join(sorted(kinds))} layers"
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return "the model attends through a sliding window"
+    if "local" in (getattr(config, "attention_layers", None) or ()):  # GPT-Neo's
+        return "some layers attend through a window"
+    if any(getattr(one, "alibi", False) for one in (config, getattr(config, "attn_config", None))):
+        return "the model tells places by how far apart they are in the row (ALiBi)"
     if getattr(config, "output_router_logits", False):
         return "an auxiliary loss counts every token of a mixture of experts"
     return None

@@ -24,10 +24,18 @@ from transformers import PrinterCallback
 from trl import DPOTrainer, SFTTrainer
 
 from strop.agent.profile import read_profile, write_profile
-from strop.tools.errors import RunError, UsageError
+from strop.tools.errors import ModelError, RunError, UsageError
 from strop.tools.files import JsonlWriter
-from strop.training.adapter import Hardware, hardware, load_model, save_adapter, vocabulary_size
-from strop.training.datasets import Row, usable
+from strop.training.adapter import (
+    Hardware,
+    hardware,
+    load_model,
+    longest_row,
+    save_adapter,
+    stacked_experts,
+    vocabulary_size,
+)
+from strop.training.datasets import IGNORED, Row, usable
 from strop.training.failures import MEASURING, clear_failures
 from strop.training.job import Base, TrainJob, step_of
 from strop.training.journal import Journal, OnLog
@@ -36,7 +44,7 @@ from strop.training.progress import bar, say
 from strop.training.ranks import Ranks
 from strop.training.recipe import Recipe, Refused, TrainSummary
 from strop.training.sharding import is_sharded, require_same_holding, still_whole, whole_weights
-from strop.training.shared_prefix import IGNORED, SharedPrefix
+from strop.training.shared_prefix import share_prefixes
 from strop.training.trackers import watch
 from strop.training.weighting import answer_weights, one_label_each
 
@@ -83,6 +91,8 @@ class _AsTheyAre:
         # deeper among their samplers than transformers and accelerate look.
         if self._order is not None:
             self._order.set_epoch(epoch)
+        if self.state.global_step >= self.state.max_steps:
+            return None  # gone on from the last checkpoint: transformers would do one more step of this epoch
         return super()._run_epoch(model, epoch, *args, **kwargs)  # type: ignore[misc]  # TRL's, by the mro
 
     def prepare(self, _job: TrainJob, *, together: int) -> float:  # noqa: ARG002  # what PairTrainer needs it for
@@ -240,18 +250,6 @@ REFERENCE_TOGETHER = 8
 """Pairs of one prompt whose reference is computed at once where prefixes are shared."""
 
 
-def share_prefixes(trainer: Any, recipe: Recipe) -> str:
-    """Put `SharedPrefix` before the trainer's model; says ``on`` or why not."""
-    if not recipe.shared_prefix:
-        return "off: not asked for"
-    with still_whole(trainer):
-        reason = SharedPrefix(trainer.model.get_base_model()).install()
-    if reason is None:
-        return "on"
-    say(f"[yellow]every sequence is computed by itself, which is several times slower:[/] {reason}")
-    return f"off: {reason}"
-
-
 def fit(trainer: Any, job: TrainJob, on_log: OnLog | None) -> int:
     """Train to the end from the newest whole checkpoint. Returns the step it began at.
 
@@ -324,7 +322,7 @@ def losses(
     """
     ranks = Ranks.here()
     model = load_model(base.path, hardware(config.dtype), base_adapter=base.adapter)
-    kept, _ = usable(rows, max_length=config.max_length, vocabulary=vocabulary_size(model))
+    kept, _ = _fitting(model, rows, config)
     with tempfile.TemporaryDirectory() as work, clear_failures(file, MEASURING):
         trainer = build(model, base.path, kept, config, Path(work))
         pieces = list(slices(trainer.groups(), together if share_prefixes(trainer, config) == "on" else 1))
@@ -335,6 +333,15 @@ def losses(
                 measured = ranks.of_all(list(zip(own, values, strict=True)))
                 yield from ((kept[index], value) for index, value in measured)
                 advance(len(measured))
+
+
+def _fitting(model: Any, rows: Sequence[AnyRow], config: Recipe) -> tuple[list[AnyRow], tuple[Refused, ...]]:
+    """Rows no longer than the configuration and the model allow, and the others."""
+    most, longest = config.max_length, longest_row(model)
+    if longest is not None and longest < most:
+        say(f"max_length is {longest}, what this model takes, not {most}")
+        most = longest
+    return usable(rows, max_length=most, vocabulary=vocabulary_size(model))
 
 
 def train(
@@ -352,11 +359,16 @@ def train(
     `build` makes the trainer of a model, its path, the rows, the recipe and the directory of its checkpoints.
     Raises what `strop.training.dpo.train_dpo` says.
     """
-    where = hardware(config.dtype)
+    where = hardware(job.ranks.from_first(lambda: job.number_format(hardware(config.dtype).dtype)))
     model = load_model(base.path, where, base_adapter=base.adapter)
-    kept, refused = usable(rows, max_length=config.max_length, vocabulary=vocabulary_size(model))
+    kept, refused = _fitting(model, rows, config)
     with clear_failures(job.work):
-        trainer = build(model, base.path, kept, config, job.work)
+        try:
+            trainer = build(model, base.path, kept, replace(config, dtype=where.dtype), job.work)
+        except ValueError as error:  # what peft and TRL say of a model they cannot do this to
+            raise ModelError(f"cannot train {base.name}: {str(error).splitlines()[0]}") from error
+        if left_out := stacked_experts(model):
+            say(f"[yellow]feed-forward layers get no adapter:[/] {left_out[0]} holds several experts")
         shared = share_prefixes(trainer, config)
         prepared = trainer.prepare(job, together=REFERENCE_TOGETHER if shared == "on" else 1)
     watch(trainer, job, track)

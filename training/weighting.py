@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from strop.training.shared_prefix import IGNORED
+from strop.training.datasets import IGNORED
 
 
 def answer_weights(labels: torch.Tensor, share: float, opening: int) -> torch.Tensor:

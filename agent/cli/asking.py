@@ -17,6 +17,9 @@ from strop.tools.errors import UsageError
 from strop.tools.files import json_text
 from strop.tools.task import Task
 
+LONGEST = 8192
+"""Tokens of prompt and answer: what most benchmarks' single turns need."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -28,7 +31,8 @@ class Asked:
     api_key: str | None
     refine: str
     engine: str
-    max_model_len: int
+    max_model_len: int | None
+    """Of a model of this machine; LONGEST where None."""
     engine_flags: list[str] | None
     prompt_mode: bool = False
 
@@ -107,6 +111,8 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
             raise UsageError("--endpoint asks a server: --adapter and --engine make no sense with it")
         if asked.engine_flags:
             raise UsageError("--endpoint asks a server: --engine-arg makes no sense with it")
+        if asked.max_model_len is not None:
+            raise UsageError("--endpoint asks a server, which has its own --max-model-len")
         if asked.prompt_mode and setting.rounds:
             raise UsageError("--prompt-mode sends no tools, and servers refine only where there are some")
         from rich.console import Console
@@ -130,7 +136,8 @@ async def _opened(asked: Asked) -> AsyncIterator[tuple[Opened, Callable[[Task], 
     from strop.refine.choice import answerer_for
 
     arguments = engine_args(asked.engine_flags)
-    source = PolicySource(asked.model, asked.adapter, asked.engine, asked.max_model_len, arguments)
+    longest = LONGEST if asked.max_model_len is None else asked.max_model_len
+    source = PolicySource(asked.model, asked.adapter, asked.engine, longest, arguments)
     told = {"engine_args": json_text(arguments)} if arguments else {}
     async with load_policy(source) as loaded:
         answerer = answerer_for(loaded.policy, loaded.profile, setting)

@@ -13,7 +13,6 @@ import typer
 from strop.agent.cli.options import (
     DEFAULT_MODEL,
     AdapterOption,
-    ContextOption,
     EngineFlags,
     EngineOption,
     ModelArgument,
@@ -86,6 +85,14 @@ CacheOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--cache", metavar="FILE", help="Keep answers here, and take those that are there already."),
 ]
+ContextOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-model-len",
+        min=256,
+        help="Most tokens of prompt and answer together, of a model of this machine; default: 8192.",
+    ),
+]
 ConcurrencyOption: TypeAlias = Annotated[
     int, typer.Option("--concurrency", min=1, help="Requests in flight.")
 ]
@@ -113,7 +120,7 @@ def _suite_command(name: str) -> Callable[..., None]:
         cache: CacheOption = None,
         concurrency: ConcurrencyOption = 32,
         engine: EngineOption = "auto",
-        max_model_len: ContextOption = 8192,
+        max_model_len: ContextOption = None,
         engine_arg: EngineFlags = None,
     ) -> None:
         from strop.agent.cli.asking import Asked, Player
@@ -163,7 +170,7 @@ def run_file(
     cache: CacheOption = None,
     concurrency: ConcurrencyOption = 32,
     engine: EngineOption = "auto",
-    max_model_len: ContextOption = 8192,
+    max_model_len: ContextOption = None,
     engine_arg: EngineFlags = None,
 ) -> None:
     """Tasks or a benchmark of your own."""

@@ -58,7 +58,9 @@ RefineOption: TypeAlias = Annotated[
 ContextOption: TypeAlias = Annotated[
     int, typer.Option("--max-model-len", min=256, help="Most tokens of prompt and answer together.")
 ]
-SeedOption: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+SeedOption: TypeAlias = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random.")
+]
 UntrainedOption: TypeAlias = Annotated[
     bool,
     typer.Option("--untrained", help="The embedded model as it came, without the adapter shipped for it."),

@@ -180,6 +180,12 @@ def test_the_overall_is_the_benchmarks_own() -> None:
     assert "agent_multi_step" in total.missing
 
 
+def test_a_conversation_of_several_samples_is_worth_what_one_would_score() -> None:
+    shares = {f"normal_multi_turn_user_switch_0_{turn}": share for turn, share in enumerate((0.5, 0.5, 1.0))}
+    normal, *_ = overalls({"normal_multi_turn_user_switch": shares}, {})
+    assert normal.accuracy == pytest.approx(0.25 / 12)
+
+
 @needs_sample
 def test_the_sample_is_read_and_most_gold_is_right() -> None:
     suite = load_suite(data=SAMPLE)

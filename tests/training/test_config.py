@@ -43,6 +43,15 @@ def test_examples_are_valid(path: Path) -> None:
         ("[tasks]\nsynthesise = 50\n[collect]\nselect = 'band'\n", "collect.*select"),
         ("[train_with]\ntrack = ['wandbb']\n[tasks]\nsynthesise = 50\n", "unknown tracker 'wandbb'"),
         ("[train_with]\nlauncher = []\n[tasks]\nsynthesise = 50\n", "unknown key train_with.launcher"),
+        ("[tasks]\nsynthesise = 50\n[corpus.train]\nrank = 0\n", "corpus.train: rank must be at least 1"),
+        ("[tasks]\nsynthesise = 50\n[train]\nepochs = inf\n", "train: epochs must be above 0, and finite"),
+        ("[tasks]\nsynthesise = 50\n[train]\nmax_grad_norm = inf\n", "max_grad_norm must be .* finite"),
+        ("[tasks]\nsynthesise = 50\n[train]\nseed = -1\n", r"seed must be in \[0, 2\*\*32\)"),
+        ("seed = -1\n[tasks]\nsynthesise = 50\n", "seed: Input should be greater"),
+        (
+            "[train_with]\nlaunch = 'accelerate'\n[tasks]\nsynthesise = 50\n",
+            "train_with.launch must be a list",
+        ),
         ("rounds = 0\n[tasks]\nsynthesise = 50\n", "rounds"),
     ],
 )

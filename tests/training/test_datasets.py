@@ -104,6 +104,24 @@ def test_long_rows_are_refused_with_a_reason_and_never_cut() -> None:
         usable(rows, max_length=2, vocabulary=10)
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (SftRow("a", (), (3,)), "'a' has a prompt or an answer without any id"),
+        (PairRow("b", (1,), (2,), ()), "'b' has a prompt or an answer without any id"),
+        (PairRow("c", (1,), (-2,), (3,)), "'c' has token id -2: ids are 0 or more"),
+    ],
+)
+def test_rows_that_are_none_are_an_error(row: SftRow | PairRow, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        usable([row], max_length=10, vocabulary=8)
+
+
+def test_nothing_is_no_training_data() -> None:
+    with pytest.raises(DataError, match="there is no row"):
+        usable([], max_length=10, vocabulary=8)
+
+
 def test_ids_of_another_model_are_an_error() -> None:
     with pytest.raises(DataError, match=r"row 'a' has token id 8.*vocabulary ends at 7.*another model"):
         usable([PairRow.of(PairRecord.from_json(PAIR, 1))], max_length=10, vocabulary=8)

@@ -25,7 +25,8 @@ from strop.training.datasets import PairRow
 from strop.training.dpo import DpoConfig, pair_trainer, train_dpo
 from strop.training.objectives import OBJECTIVES
 from strop.training.reference_free import ReferenceFreeTrainer, log_odds
-from strop.training.trainers import arguments, share_prefixes
+from strop.training.shared_prefix import share_prefixes
+from strop.training.trainers import arguments
 from tests.training.tiny import CPU, PAD, ids, pairs, tiny_checkpoint
 
 with warnings.catch_warnings():

@@ -11,14 +11,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, Qwen2Model
+from transformers import AutoModelForCausalLM, GPTNeoConfig, MptConfig, Qwen2Model
 from trl.trainer.utils import add_fused_lm_head
 
 from strop.training.adapter import load_model
 from strop.training.datasets import PairRow
 from strop.training.dpo import DpoConfig, pair_trainer
-from strop.training.shared_prefix import SharedPrefix, ancestor_mask, pack, pack_batch, why_not
-from strop.training.trainers import share_prefixes
+from strop.training.shared_prefix import (
+    SharedPrefix,
+    ancestor_mask,
+    pack,
+    pack_batch,
+    share_prefixes,
+    why_not,
+)
 from tests.training.tiny import CPU, PAD, ids, pairs, tiny_checkpoint, tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -184,6 +190,32 @@ def test_models_it_would_be_wrong_for_are_named() -> None:
     flash = headed("sdpa")
     flash.config._attn_implementation = "flash_attention_2"
     assert why_not(flash) == "attention 'flash_attention_2' takes no custom mask"
+
+
+def other(config: Any) -> Any:
+    """A tiny model of another architecture, its weights large enough that places matter."""
+    torch.manual_seed(2)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    for parameter in model.parameters():
+        parameter.data.mul_(4.0)
+    add_fused_lm_head(model.eval(), outputs=FIELDS[:4])
+    return model
+
+
+def test_attention_by_places_in_the_row_is_named() -> None:
+    size = {"vocab_size": 64, "num_layers": 2, "num_heads": 4, "hidden_size": 32}
+    local = other(
+        GPTNeoConfig(**size, attention_types=[[["global", "local"], 1]], max_position_embeddings=256)
+    )
+    assert SharedPrefix(local).install() == "some layers attend through a window"
+    far = MptConfig(vocab_size=64, d_model=32, n_heads=4, n_layers=2, max_seq_len=256)
+    assert "ALiBi" in str(SharedPrefix(other(far)).install())
+
+
+def test_attention_by_places_in_the_row_is_found_where_the_configuration_does_not_tell() -> None:
+    unknown = other(MptConfig(vocab_size=64, d_model=32, n_heads=4, n_layers=2, max_seq_len=256))
+    unknown.config.attn_config.alibi = False
+    assert "apart on this model" in str(SharedPrefix(unknown).install())
 
 
 class Deaf(Qwen2Model):  # type: ignore[misc]  # transformers is untyped here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,26 +13,27 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DeepseekV3Config, GPT2Config, GPT2LMHeadModel
 
 from strop.agent.lock import held
 from strop.agent.profile import Profile, read_profile, write_profile
 from strop.tools.errors import DataError, ModelError, RunError, UsageError
 from strop.tools.files import read_jsonl
-from strop.training.datasets import PairRow
+from strop.training.adapter import lora, stacked_experts
+from strop.training.datasets import IGNORED, PairRow
 from strop.training.dpo import DpoConfig, train_dpo
 from strop.training.sft import SftConfig, train_sft
-from strop.training.shared_prefix import IGNORED
 from strop.training.weighting import answer_weights
 from tests.training.killed import train
-from tests.training.tiny import demonstrations, pairs, tiny_checkpoint
+from tests.training.tiny import VOCABULARY, demonstrations, pairs, tiny_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -340,6 +342,22 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_there(checkpoint: Pa
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("kept", [20_000, 60_000, 100_000])
+def test_a_disk_that_fills_up_anywhere_in_a_checkpoint_stops_with_one_line(
+    kept: int, checkpoint: Path, tmp_path: Path
+) -> None:
+    """The optimiser's file is larger than the weights', and torch says otherwise what safetensors says."""
+    often = replace(QUICK, save_steps=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kept, hard))
+    try:
+        with pytest.raises(RunError, match=r"cannot write to .*out\.part.*checkpoints.*Make room there"):
+            train_dpo(checkpoint, pairs(8), tmp_path / "out", often)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.model
 def test_two_at_once_on_one_adapter_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with held(tmp_path / ".out.lock", "the other"), pytest.raises(RunError, match="another process"):
@@ -361,3 +379,82 @@ def test_what_cannot_be_loaded_is_named(checkpoint: Path, tmp_path: Path) -> Non
         train_dpo(checkpoint, pairs(4), tmp_path / "out", QUICK, base_adapter=tmp_path / "nothing")
     with pytest.raises(DataError, match="made with another model"):
         train_dpo(checkpoint, [PairRow("far", (1,), (900,), (2,))], tmp_path / "out", QUICK)
+
+
+def test_a_model_without_linear_layers_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "old")
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "old")
+    with pytest.raises(ModelError, match="gpt2 has no linear layers"):
+        train_dpo(tmp_path / "old", pairs(4), tmp_path / "out", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [("llama", {"target_modules": ["q_proj", "lm_head"]}), ("qwen2", {"trainable_token_indices": [5]})],
+)
+def test_training_does_not_go_on_from_another_output_head(
+    architecture: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    base = tiny_checkpoint(tmp_path / "base", architecture)
+    config = LoraConfig(**{"r": 2, "task_type": "CAUSAL_LM", "target_modules": ["q_proj"], **changes})
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    adapted.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    with pytest.raises(ModelError, match="adapter changes the output head"):
+        train_dpo(base, pairs(4), tmp_path / "out", QUICK, base_adapter=tmp_path / "adapter")
+
+
+def test_rows_longer_than_the_model_takes_are_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [PairRow("endless", (5,) * 300, (6,), (7,))]
+    with pytest.raises(DataError, match="1 rows are too long; endless: 301 ids, max_length is 256"):
+        train_dpo(checkpoint, rows, tmp_path / "out", QUICK)
+    assert "max_length is 256, what this model takes, not 2048" in capsys.readouterr().err
+
+
+def test_experts_of_one_tensor_are_left_alone_with_the_layers_called_like_them() -> None:
+    config = DeepseekV3Config(
+        vocab_size=64, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, n_routed_experts=4, num_experts_per_tok=2, n_group=1,
+        topk_group=1, first_k_dense_replace=1, kv_lora_rank=8, q_lora_rank=8, qk_nope_head_dim=8,
+        qk_rope_head_dim=8, v_head_dim=8,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    assert stacked_experts(model)
+    adapted = get_peft_model(model, lora(replace(QUICK, rank=4), model))
+    names = {name for name, _ in adapted.named_parameters() if "lora_" in name}
+    assert names
+    assert all("self_attn" in name for name in names)
+
+
+@pytest.mark.model
+def test_a_training_goes_on_in_the_number_format_it_began_with(checkpoint: Path, tmp_path: Path) -> None:
+    """What ``auto`` means is another on another machine; its reference and steps are of the first."""
+    as_it_comes = replace(QUICK, dtype="auto", save_steps=1)
+
+    def stop(row: Mapping[str, float]) -> None:
+        if row["step"] == 2:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_dpo(checkpoint, pairs(8), tmp_path / "out", as_it_comes, on_log=stop)
+    mark = tmp_path / "out.part" / "job.json"
+    begun = json.loads(mark.read_text())
+    other = "float32" if begun["dtype"] == "bfloat16" else "bfloat16"
+    mark.write_text(json.dumps(begun | {"dtype": other}))
+    assert train_dpo(checkpoint, pairs(8), tmp_path / "out", as_it_comes).device == f"cpu {other}"
+
+
+@pytest.mark.model
+def test_a_part_of_an_epoch_is_not_trained_on_beyond_its_end(checkpoint: Path, tmp_path: Path) -> None:
+    half = replace(QUICK, epochs=0.5, save_steps=2)
+
+    def stop(row: Mapping[str, float]) -> None:
+        if row["step"] == 2:
+            raise RuntimeError("stopped")
+
+    whole = train_dpo(checkpoint, pairs(16), tmp_path / "whole", half)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_dpo(checkpoint, pairs(16), tmp_path / "out", half, on_log=stop)
+    assert train_dpo(checkpoint, pairs(16), tmp_path / "out", half).steps == whole.steps == 2

@@ -137,8 +137,9 @@ def said_error(category: str, text: str, gold: Any) -> str | None:
 def overalls(scores: Scores, sizes: Mapping[str, int]) -> Sequence[Overall]:
     """The groups' scores and the overall, as the benchmark's ``generate_result_csv`` has them.
 
-    A conversation of several turns counts as one, right where all its turns are; what was not run counts as
-    zero, the agent categories included.
+    A conversation of several turns counts as one, right where all its turns are. Each turn is asked by
+    itself, after the right answers to those before: of several samples the product of the turns' shares is
+    what one would score in the mean. What was not run counts as zero, the agent categories included.
     """
     accuracy = {name: _accuracy(name, verdicts) for name, verdicts in scores.items()}
 
@@ -159,7 +160,7 @@ def _accuracy(category: str, verdicts: Mapping[str, float]) -> float:
     conversations: dict[str, float] = {}
     for task_id, right in verdicts.items():
         conversation = task_id.rsplit("_", 1)[0]
-        conversations[conversation] = min(conversations.get(conversation, 1.0), right)
+        conversations[conversation] = conversations.get(conversation, 1.0) * right
     return mean(conversations.values())
 
 

@@ -89,6 +89,7 @@ def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
             ("--endpoint", "http://127.0.0.1:9", "--prompt-mode", "--refine", "adaptive"),
             "--prompt-mode sends no tools",
         ),
+        (("--endpoint", "http://127.0.0.1:9", "--max-model-len", "4096"), "has its own --max-model-len"),
     ):
         asked = ["run", tasks, "m", "--out", tmp_path / "o", *words]
         result = CliRunner().invoke(app, [str(word) for word in asked])

@@ -14,8 +14,8 @@ from strop.refine.collect import CollectConfig
 from strop.tools.errors import RunError
 from strop.tools.task import Task
 from strop.training.config import RoundConfig
+from strop.training.in_process import in_this_process
 from strop.training.launch import Order, launch
-from strop.training.memory import give_memory_back
 
 
 def collects_with(config: RoundConfig) -> CollectConfig:
@@ -41,8 +41,8 @@ async def train_on_pairs(
     if table.launch:
         await launch(table.launch, order, folder)
     else:
-        order.carry_out()
-        give_memory_back()
+        with in_this_process():
+            order.carry_out()
 
 
 def refuse_unsound(collection: Path, config: RoundConfig, tasks: Sequence[Task], file: Path) -> None:

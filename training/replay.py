@@ -66,12 +66,16 @@ def replay(now: Path, earlier: Sequence[Path], share: float, seed: int) -> Repla
 def mix(now: Path, earlier: Sequence[Path], share: float, seed: int, out: Path) -> Replay:
     """Write the pairs in `now` and a replay of those in `earlier` to the file `out`, rows as they stand.
 
-    Raises UsageError where `out` is one of them, RunError where the disk refuses, and what `replay` raises.
+    Raises UsageError where `out` is one of them, DataError where `now` holds no pair, RunError where the disk
+    refuses, and what `replay` raises.
     """
     if out.resolve() in {pairs_file(path).resolve() for path in (now, *earlier)}:
         raise UsageError(f"{out} is one of the files that are mixed: name another")
+    rows = read_whole(now)
+    if not rows:
+        raise DataError("holds no preference pair", path=pairs_file(now))
     chosen = replay(now, earlier, share, seed)
-    write_text(out, "".join(f"{kept.text}\n" for kept in (*read_whole(now), *chosen.pairs)))
+    write_text(out, "".join(f"{kept.text}\n" for kept in (*rows, *chosen.pairs)))
     return chosen
 
 

@@ -42,7 +42,7 @@ from strop.training.copies import refuse_copies
 from strop.training.demonstrations import Lessons, Student, learn_from_samples, lessons, warm_up
 from strop.training.evaluation import copy_measures, verdicts
 from strop.training.greeting import greet
-from strop.training.memory import give_memory_back
+from strop.training.in_process import in_this_process
 from strop.training.preferences import collects_with, refuse_unsound, train_on_pairs
 from strop.training.replay import Replay, replay
 from strop.training.report import render_report
@@ -149,8 +149,8 @@ class Rounds:
             assert learned is not None  # by the same key
             with self._run.stage("0.train", key, out):
                 await self._bench.close()
-                warm_up(self._config, table, learned, out / "adapter")
-                give_memory_back()
+                with in_this_process():
+                    warm_up(self._config, table, learned, out / "adapter")
         trained = Accepted(out / "adapter", key)
         return trained if await self._judged(0, trained, suite, held_out) else policy
 
@@ -320,18 +320,18 @@ class Rounds:
         if self._todo(stage, key, f"round {number}: train on right answers and checks of drafts", number):
             with self._run.stage(stage, key, out):
                 await self._bench.close()
-                learn_from_samples(
-                    Student(self._config.model, policy.adapter),
-                    tasks,
-                    pairs.parent,
-                    out / "adapter",
-                    table.rows,
-                    table.train,
-                    stop_token=table.stop_token,
-                    track=self._config.train_with.track,
-                    screening=read_json(self._run.path / SCREENING),
-                )
-                give_memory_back()
+                with in_this_process():
+                    learn_from_samples(
+                        Student(self._config.model, policy.adapter),
+                        tasks,
+                        pairs.parent,
+                        out / "adapter",
+                        table.rows,
+                        table.train,
+                        stop_token=table.stop_token,
+                        track=self._config.train_with.track,
+                        screening=read_json(self._run.path / SCREENING),
+                    )
         return Accepted(out / "adapter", key) if (out / "adapter").exists() else replace(policy, key=key)
 
     async def _train(

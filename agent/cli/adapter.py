@@ -124,7 +124,7 @@ def _made_for(adapter: Path, said: str | None) -> ResolvedModel:
 
 @app.command()
 def merge(
-    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER")],
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Directory of it.")],
     model: Annotated[str, typer.Option("--model", help="The model it was trained on.")],
     out: NewOption,
     dtype: Annotated[

@@ -8,6 +8,7 @@ A traceback means a bug of Strop's.
 from __future__ import annotations
 
 import errno
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -76,6 +77,8 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+_RESUMES = ("bench", "collect", "deficiencies", "train", "round", "models", "calibrate")
+"""Commands that go on where they were."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -97,6 +100,9 @@ def _options(
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line: `words`, or those the process was started with. Exits; never returns."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows a mark
     # What ends a job politely (a scheduler, a container) is heeded like Ctrl-C; the server has its own way.
     signal.signal(signal.SIGTERM, _leave)
     try:
@@ -106,16 +112,20 @@ def main(words: Sequence[str] | None = None) -> None:
     except SystemExit as done:
         # Typer has turned Ctrl-C into this.
         if done.code == INTERRUPTED:
-            _fail(
-                "interrupted; what was finished is kept, the same command goes on from there",
-                code=INTERRUPTED,
-            )
+            _fail(_interrupted(sys.argv[1:] if words is None else words), code=INTERRUPTED)
         raise
     except OSError as error:
         # A full disk can strike in any library's write; for a person it is one line, not a traceback.
         if error.errno != errno.ENOSPC:
             raise
         _fail(f"no space left on the disk: {error.filename or 'a file being written'}", code=1)
+
+
+def _interrupted(words: Sequence[str]) -> str:
+    """What is said after Ctrl-C."""
+    if words and words[0] in _RESUMES:
+        return "interrupted; what was finished is kept, the same command goes on from there"
+    return "interrupted"
 
 
 def _leave(*_: object) -> None:

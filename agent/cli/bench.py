@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from strop.agent.summary import Summary
     from strop.tools.suite import Suite
 
-app = typer.Typer(help="Run a benchmark, or compare two runs of one.", no_args_is_help=True)
+app = typer.Typer(
+    help="Run a benchmark, or compare two runs of one. Without --adapter a model is measured as it came.",
+    no_args_is_help=True,
+)
 
 OutOption: TypeAlias = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Where results go; resumes there.")
@@ -277,12 +280,15 @@ def _run(
 
     from strop.agent.bench import run_bench
     from strop.agent.cli.asking import opened_answerer, opened_user
+    from strop.agent.cli.parsing import require_place
     from strop.tools.episode import needs_user
     from strop.tools.errors import UsageError
 
     unplayed = next((case.task.id for case in suite.cases if needs_user(case)), None)
     if unplayed is not None and player.endpoint is None:
         raise UsageError(f"task {unplayed!r} has a user for a model to play: --user-endpoint, --user-model")
+
+    require_place(out)
 
     async def ask() -> Summary:
         async with opened_user(player) as user, opened_answerer(asked, cache) as opened:

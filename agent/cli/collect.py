@@ -95,7 +95,7 @@ def collect(
     """Sample every task, search those the policy can learn from, write the pairs that pass the gate."""
     import asyncio
 
-    from strop.agent.cli.parsing import engine_args, read_tasks_aloud
+    from strop.agent.cli.parsing import engine_args, read_tasks_aloud, require_place, require_worlds
     from strop.agent.embedding import Embedder
     from strop.agent.loading import PolicySource
     from strop.refine.collect import CollectConfig, CollectSummary, collect_with
@@ -132,7 +132,9 @@ def collect(
         raise UsageError(f"--executor wants local or ray, got {executor!r}")
     if executor == "local" and (workers, gpus_per_worker, ray_address) != (None, None, None):
         raise UsageError("--workers, --gpus-per-worker and --ray-address go with --executor ray")
+    require_worlds(worlds)
     read = read_tasks_aloud(tasks)
+    require_place(out)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
     plan = None
     if executor == "ray":

@@ -54,18 +54,21 @@ def check(
     from strop.tools.files import write_jsonl
 
     try:
-        screening = _screened(train, against, out)
+        screening, unread = _screened(train, against, out)
     except StropError as error:
         # A gate must not take a file that cannot be read for one with copies.
         raise UsageError(str(error)) from error
     if out is not None:
         write_jsonl(out, [hit.to_json() for hit in screening.hits])
     _show(screening, shown)
+    if unread and not screening.hits:
+        raise UsageError(f"{train}: {unread} rows could not be read, and were compared with nothing")
     raise typer.Exit(1 if screening.hits else 0)
 
 
-def _screened(train: Path, against: list[str] | None, out: Path | None) -> Screening:
-    from strop.agent.cli.parsing import corpora_of, elsewhere, read_tasks_aloud
+def _screened(train: Path, against: list[str] | None, out: Path | None) -> tuple[Screening, int]:
+    """What was found, and how many rows could not be read."""
+    from strop.agent.cli.parsing import corpora_of, elsewhere, read_most_aloud
     from strop.tools.errors import UsageError
     from strop.tools.screening import Yardsticks
     from strop.training.copies import yardsticks_here
@@ -75,7 +78,8 @@ def _screened(train: Path, against: list[str] | None, out: Path | None) -> Scree
         elsewhere(out, train)
     if not yardsticks.compared:
         raise UsageError(f"nothing to compare with: name one by --against ({_reasons(yardsticks.absent)})")
-    return yardsticks.screen(read_tasks_aloud(train))
+    tasks, unread = read_most_aloud(train)
+    return yardsticks.screen(tasks), unread
 
 
 @app.command()

@@ -13,17 +13,16 @@ app = typer.Typer(help="List, fetch and locate models.", no_args_is_help=True)
 def list_() -> None:
     """The catalogue, and what of it is in the cache."""
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.padding import Padding
 
     from strop.agent.models import ModelStore
 
-    table = Table(Column("name", no_wrap=True), "parameters", "download", "cached", "licence", "description")
+    console = Console(markup=False, highlight=False)
     for row in ModelStore().list():
         size = f"{row.size / 1e6:.0f} MB"
-        table.add_row(
-            row.name, row.parameters, size, "yes" if row.cached else "no", row.licence, row.description
-        )
-    Console().print(table)
+        cached = "in the cache" if row.cached else "not in the cache"
+        console.print(f"{row.name}: {row.parameters}, {size}, {row.licence}, {cached}")
+        console.print(Padding(row.description, (0, 0, 0, 4)))
 
 
 @app.command()
@@ -35,7 +34,7 @@ def pull(name: Annotated[str, typer.Argument(metavar="NAME", help="Catalogue nam
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+def path(name: Annotated[str, typer.Argument(metavar="NAME", help="Catalogue name or hub id.")]) -> None:
     """Print the checkpoint directory of a model that is in the cache; fails where it is not."""
     from strop.agent.models import ModelStore
 

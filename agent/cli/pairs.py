@@ -208,11 +208,11 @@ def mix(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="Where to write the rows.")],
     share: Annotated[
-        float, typer.Option("--share", help="Of all rows, how many are to be earlier ones.")
+        float, typer.Option("--share", min=0, max=0.99, help="Of all rows, how many are to be earlier ones.")
     ] = 0.3,
     seed: SeedOption = 0,
 ) -> None:
-    """Pairs with a sample of earlier ones among them, as a round with [replay] trains on."""
+    """Pairs with a sample of earlier ones among them, as a round with a table "replay" trains on."""
     from strop.training import replay
 
     mixed = replay.mix(now, earlier, share, seed, out)

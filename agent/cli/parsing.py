@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from strop.agent.lock import held
 from strop.tools.corpus import Corpus, read_corpus
 from strop.tools.errors import UsageError
 from strop.tools.task import Task
+
+
+def require_place(out: Path) -> None:
+    """See that nothing keeps results from the directory `out`, before anything slow.
+
+    Raises RunError where it cannot be written or another process works there, UsageError where it is a file.
+    """
+    with held(out / ".lock", f"something in {out}"):
+        pass
+
+
+def require_worlds(module: str) -> None:
+    """Raises UsageError where there is no module of worlds with this name; an empty one is none."""
+    try:
+        there = not module or find_spec(module) is not None
+    except (ImportError, ValueError):  # a package it should lie in is missing
+        there = False
+    if not there:
+        raise UsageError(f"--worlds names a module, and there is none called {module!r}")
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -61,12 +82,17 @@ def api_keys_of(key: str | None, file: Path | None) -> tuple[str, ...]:
 
 def read_tasks_aloud(path: Path) -> list[Task]:
     """The tasks of a file, in whichever layout it is; rows that are none are named on standard error."""
+    return read_most_aloud(path)[0]
+
+
+def read_most_aloud(path: Path) -> tuple[list[Task], int]:
+    """And how many rows are none."""
     from strop.training.layouts import read_layout
 
     loaded = read_layout(path)
     for row in loaded.bad:
         typer.echo(f"{path}:{row.line}: skipped: {row.reason}", err=True)
-    return [task for _, task in loaded.tasks]
+    return [task for _, task in loaded.tasks], len(loaded.bad)
 
 
 def elsewhere(out: Path, source: Path | str) -> Path:

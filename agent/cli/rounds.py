@@ -55,7 +55,7 @@ def _show(one: RoundView, console: Console) -> None:
     console.print(one.decision.get("reason", "not decided"))
 
 
-def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")]) -> None:
+def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Of strop round.")]) -> None:
     """Write RUN_DIR/report.html from what the run has so far."""
     from strop.tools.errors import UsageError
     from strop.training.report import render_report

@@ -140,6 +140,7 @@ def serve(
     ] = 600.0,
 ) -> None:
     """Serve a model to any OpenAI client until Ctrl-C or SIGTERM."""
+    from strop.agent.adapter import require_adapter
     from strop.agent.cli.parsing import adapters_of, api_keys_of, engine_args
     from strop.agent.cli.serving import ServeSettings, run_serve
     from strop.agent.loading import PolicySource
@@ -157,6 +158,9 @@ def serve(
     arguments: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     adapters = adapters_of(lora)
     elsewhere = bool(backend) or "://" in engine
+    if not elsewhere:
+        for _, directory in adapters:
+            require_adapter(directory)
     adapter = adapter or default_adapter(model, untrained=untrained, elsewhere=elsewhere)
     wants_adapters = bool(adapters) or hot_loras or max_loras is not None
     settings = ServeSettings(

@@ -138,7 +138,8 @@ def warmup(
     adapter: AdapterOption = None,
     stages: Annotated[int, typer.Option("--stages", min=1, help="From easy to hard.")] = 2,
     replay: Annotated[
-        float, typer.Option("--replay", help="Easier tasks that a stage repeats, as a share of its own.")
+        float,
+        typer.Option("--replay", min=0, help="Easier tasks that a stage repeats, as a share of its own."),
     ] = 0.25,
     by: Annotated[
         str, typer.Option("--by", metavar="features|loss|both", help="What tells how hard a task is.")

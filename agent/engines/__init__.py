@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strop.agent.engines.base import Engine
+from strop.agent.shipped import shipped_adapter
 from strop.agent.waiting import waiting
 from strop.tools.errors import DataError, EngineError, ModelError, UsageError
 from strop.tools.files import read_json
@@ -59,7 +60,7 @@ async def open_engine(
     max_model_len = _capped(model, max_model_len, console)
     problem = _vllm_problem() if kind != "transformers" else "it was asked for"
     if problem is None:
-        console.print(f"engine: vLLM, {name}")
+        console.print(f"engine: vLLM, {name}{_with(adapter)}", highlight=False)
         with waiting(console, "starting vLLM (on a CPU this takes half a minute)"):
             engine: Engine = await _vllm(
                 model,
@@ -74,11 +75,20 @@ async def open_engine(
     elif kind == "vllm":
         raise EngineError(f"vLLM cannot be used: {problem}; install strop[vllm] or take engine transformers")
     else:
-        console.print(f"engine: transformers, {name} [dim]({problem})[/dim]")
+        console.print(f"engine: transformers, {name}{_with(adapter)} [dim]({problem})[/dim]", highlight=False)
         with waiting(console, "loading the model"):
             engine = await _transformers(model, name, max_model_len, adapter, engine_args)
     console.print(f"engine: ready, {engine.info.detail}, context {engine.info.context_length}")
     return engine
+
+
+def _with(adapter: Path | None) -> str:
+    if adapter is None:
+        return ""
+    from rich.markup import escape
+
+    own = adapter == shipped_adapter(adapter.name)
+    return " with the adapter shipped for it" if own else f" with the adapter {escape(str(adapter))}"
 
 
 async def _vllm(model: Path, **options: Any) -> Engine:

@@ -58,6 +58,10 @@ class Sampling:
     free text."""
 
 
+GREEDY_BELOW = 1e-5
+"""Temperature below which vLLM takes the likeliest id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sample."""
@@ -206,6 +210,11 @@ def check_request(info: EngineInfo, prompt_ids: Sequence[int], sampling: Samplin
             f"{len(prompt_ids)} prompt tokens and max_tokens={sampling.max_tokens} do not fit the context of "
             f"{info.context_length} tokens of {info.model}; shorten the prompt or lower max_tokens"
         )
+
+
+def samples_alike(sampling: Sampling) -> bool:
+    """Whether several samples are asked for that are one and the same: servers refuse, or repeat the work."""
+    return sampling.n > 1 and sampling.temperature < GREEDY_BELOW
 
 
 def check_stream(sampling: Sampling) -> None:

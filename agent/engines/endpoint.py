@@ -28,6 +28,7 @@ from strop.agent.engines.base import (
     Sampling,
     check_request,
     check_stream,
+    samples_alike,
 )
 from strop.agent.engines.likelihood import MOST_LIKELY, watched_among
 from strop.tools.errors import EndpointError, EngineError, UsageError
@@ -105,6 +106,8 @@ class EndpointEngine:
         self, prompt_ids: Sequence[int], sampling: Sampling, *, adapter: str | None = None
     ) -> list[Completion]:
         check_request(self._info, prompt_ids, sampling)
+        if samples_alike(sampling):
+            return sampling.n * await self.generate(prompt_ids, replace(sampling, n=1), adapter=adapter)
         if (apart := await self._watched_apart(prompt_ids, sampling, adapter)) is not None:
             rest = await self.generate(prompt_ids, replace(sampling, watch=()), adapter=adapter)
             return [replace(done, watched=apart) for done in rest]

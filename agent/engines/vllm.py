@@ -155,10 +155,11 @@ class VllmEngine:
                 if output.finished:
                     samples = sorted(output.outputs, key=lambda sample: sample.index)
                     cached = output.num_cached_tokens or 0
-                    return [
+                    done = [
                         completion(sample, sampling, cached, apart or _watched_first(sample, sampling))
                         for sample in samples
                     ]
+                    return done * (sampling.n // len(done))
         raise EngineError(f"vLLM ended a request without an answer; {HINT}")
 
     async def stream(

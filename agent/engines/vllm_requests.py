@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from strop.agent.engines.base import Completion, FinishReason, Sampling
+from strop.agent.engines.base import Completion, FinishReason, Sampling, samples_alike
 from strop.agent.engines.likelihood import MOST_LIKELY, watched_among
 from strop.tools.errors import EngineError
 
@@ -24,7 +24,7 @@ def watches_apart(sampling: Sampling) -> bool:
 
 
 def parameters(sampling: Sampling, *, stream: bool) -> Any:
-    """vLLM's ``SamplingParams`` for `sampling`."""
+    """vLLM's ``SamplingParams`` for `sampling`; of samples that are all the same, for one."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -35,7 +35,7 @@ def parameters(sampling: Sampling, *, stream: bool) -> Any:
         reported = _reporting(sampling.watch)
     structure = sampling.structure
     return SamplingParams(
-        n=sampling.n,
+        n=1 if samples_alike(sampling) else sampling.n,
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,

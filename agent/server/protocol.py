@@ -11,12 +11,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from strop.agent.engines.base import Sampling
-from strop.agent.refinement import MAX_ROUNDS, OFF, RefineSetting, parse_refine
+from strop.agent.refinement import OFF, RefineSetting, parse_refine
 from strop.agent.server.errors import of_validation, refused
 from strop.agent.server.forcing import structure_of
 from strop.agent.server.messages import (
@@ -73,8 +73,18 @@ class StropOptions(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    refine: Literal["off", "adaptive"] | Annotated[int, Field(ge=0, le=MAX_ROUNDS)] | None = None
-    """0 is ``off``; null is the server's own setting."""
+    refine: str | int | None = None
+    """As `parse_refine` reads it; null is the server's own setting."""
+
+    @field_validator("refine")
+    @classmethod
+    def _is_one(cls, value: str | int | None) -> str | int | None:
+        if value is not None:
+            try:
+                parse_refine(str(value))
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+        return value
 
 
 StopText: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
@@ -106,16 +116,26 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     strop: StropOptions | None = None
 
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> ChatRequest:
-        limits = {self.max_tokens, self.max_completion_tokens} - {None}
-        if len(limits) == 2:
-            raise ValueError("max_tokens and max_completion_tokens differ: give one of them")
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is only allowed where stream is true")
-        if self.top_logprobs and not self.logprobs:
-            raise ValueError("top_logprobs is only allowed where logprobs is true")
-        return self
+    @field_validator("max_completion_tokens")
+    @classmethod
+    def _is_one_limit(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("max_tokens") not in (None, value):
+            raise ValueError("is not max_tokens: give one of them")
+        return value
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _has_log_probabilities(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise ValueError("is only allowed where logprobs is true")
+        return value
+
+    @field_validator("stream_options")
+    @classmethod
+    def _has_a_stream(cls, value: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if value is not None and not info.data.get("stream"):
+            raise ValueError("is only allowed where stream is true")
+        return value
 
     @property
     def refine(self) -> RefineSetting | None:

@@ -100,6 +100,16 @@ async def test_ids_log_probabilities_and_order_come_through() -> None:
     assert await engine.score(ASK, got[0].token_ids) == got[0].logprobs
 
 
+async def test_greedy_samples_are_asked_for_once() -> None:
+    """vLLM's server refuses to draw several of what is all the same."""
+    server = CompletionsServer()
+    engine = await connected(server)
+    got = await engine.generate(ASK, Sampling(50, n=3))
+    assert got == 3 * got[:1]
+    [(_, body)] = [one for one in server.requests if "prompt" in one[1]]
+    assert body["n"] == 1
+
+
 @pytest.mark.parametrize("ids", [True, False])
 async def test_streams_join_to_what_generate_returns(ids: bool) -> None:
     engine = await connected(CompletionsServer(ids=ids), template=TEMPLATE)

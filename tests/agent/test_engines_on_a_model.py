@@ -105,6 +105,14 @@ async def test_samples_of_one_prompt_differ_and_score_as_they_say(
     assert_close(await engine.score(prompt, samples[0].token_ids), samples[0].logprobs or ())
 
 
+async def test_greedy_samples_of_one_prompt_are_the_same(engine: Engine, prompt: tuple[int, ...]) -> None:
+    """vLLM itself refuses to draw several of them."""
+    for temperature in (0.0, 1e-6):
+        samples = await engine.generate(prompt, Sampling(max_tokens=6, temperature=temperature, n=3))
+        assert [sample.token_ids for sample in samples] == 3 * [samples[0].token_ids]
+    assert samples[0].token_ids == (await greedy(engine, prompt, max_tokens=6)).token_ids
+
+
 async def test_what_ends_a_sample_is_its_last_id(
     engine: Engine, prompt: tuple[int, ...], smollm_template: ChatTemplate
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -92,6 +93,12 @@ def here(
         ),
         (["serve", "--refine", "500"], 2, "from 1 to 16"),
         (["serve", "--lora", "no-directory"], 2, "NAME=DIR"),
+        (["serve", "--lora", "x=nowhere"], 1, "nowhere is no adapter"),
+        (["collect", "--tasks", "missing.jsonl", "--out", "o", "--worlds", "nomod"], 2, "called 'nomod'"),
+        (["deficiencies", "--tasks", "missing.jsonl", "--out", "o", "--worlds", "no.mod"], 2, "'no.mod'"),
+        (["bench", "bfcl", "--limit", "1", "--out", "/proc/x"], 1, "cannot write /proc/x"),
+        (["train", "dpo", "--data", "missing.jsonl", "--out", "o", "--seed", "-1"], 2, "--seed"),
+        (["pairs", "mix", "missing.jsonl", "b.jsonl", "--out", "o.jsonl", "--share", "3"], 2, "--share"),
         (["serve", "--api-key-file", "missing.txt"], 2, "missing.txt"),
         (["serve", "--gate", "missing.json"], 1, "missing.json"),
         (["calibrate", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),
@@ -108,6 +115,25 @@ def test_a_mistake_is_one_line(
     assert got == code, text
     assert says in text
     assert "Traceback" not in text
+
+
+def test_results_go_where_no_file_is(here: Callable[..., tuple[int, str]]) -> None:
+    Path("o").write_text("mine")
+    Path("tasks.jsonl").write_text(TASK + "\n")
+    for words in (("bench", "run", "tasks.jsonl"), ("collect", "--tasks", "tasks.jsonl")):
+        code, text = here(*words, "--out", "o")
+        assert (code, "o is a file: give a directory" in text) == (2, True), text
+    assert Path("o").read_text() == "mine"
+
+
+def test_characters_that_the_terminal_lacks_are_no_crash() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "40"}
+    done = subprocess.run(
+        [STROP, "models", "list"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "qwen2.5-coder-0.5b: " in done.stdout
+    assert "…" not in done.stdout
 
 
 def test_a_ray_cluster_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:

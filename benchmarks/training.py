@@ -5,9 +5,9 @@
 All train the same random rows with the same LoRA, `together` rows of one prompt at a time, each way in a
 process of its own, so that none sees another's memory. ``defaults`` is TRL's own configuration (gradient
 checkpointing, bfloat16 autocast; for ``dpo`` alone); ``stock`` is TRL with ours (neither, on a CPU without
-AMX); ``shared`` adds shared prefixes. The time counts the forward and backward pass of training and, where the objective has a reference, its
-log-probabilities. Rows are preference pairs, or for ``--objective sft`` demonstrations: with ``--together 4``
-four answers to one prompt.
+AMX); ``shared`` adds shared prefixes. The time counts the forward and backward pass of training and, where
+the objective has a reference, its log-probabilities. Rows are preference pairs, or for ``--objective sft``
+demonstrations: with ``--together 4`` four answers to one prompt.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ of their probabilities, y⁺ chosen and y⁻ rejected:
     dpo_sft    dpo − w·log p(y⁺)                                      our default
     itool      simpo, with the settings of arXiv 2501.09766
 
-In ``orpo`` and ``dpo_sft`` the term log p(y⁺) is the mean over all chosen ids of a micro-batch, as TRL has it,
-so that these two depend a little on `micro_batch_size`; no other does. The constants
+In ``orpo`` and ``dpo_sft`` the term log p(y⁺) is the mean over all chosen ids of a micro-batch, as TRL has
+it, so that these two depend a little on `micro_batch_size`; no other does. The constants
 of ``itool`` are those of the code published with the paper: loss, β, γ, learning rate, epochs and rank. Left
 open there, and ours, are the adapter's alpha (twice the rank), weight decay and the clipping of gradients.
 

@@ -17,7 +17,7 @@ from strop.tools.spec import ToolCall
 from strop.tools.task import Gold, Task
 from strop.training.catalogue import Catalogue, CatalogueTool, load_catalogue
 from strop.training.catalogue.variation import varied, wished
-from strop.training.offers import any_tool, are_rivals, with_others
+from strop.training.offers import any_tool, can_serve, with_others
 from strop.training.omission import omissions
 from strop.training.refusals import ask, refusal
 from strop.training.synth import SOURCE, dressed, several, several_tools
@@ -164,11 +164,13 @@ def _unmet(catalogue: Catalogue, offer: Offer, rng: Random) -> Asked | None:
     """Something none of the tools can do: mostly of their domain."""
     if rng.random() < 0.4:
         unmet = rng.choice([one for one in catalogue.unmet if one.domain == offer.domain])
+        if any(can_serve(tool, unmet) for tool in offer.tools):
+            return None
         question, missing = ask(catalogue, unmet, rng), unmet.missing
     else:
         near = rng.random() < 0.75
         absent = rng.choice(catalogue.domain(offer.domain)) if near else any_tool(catalogue, rng)
-        if any(are_rivals(absent, tool) for tool in offer.tools):
+        if any(can_serve(tool, absent) for tool in offer.tools):
             return None
         question, missing = sentence(single(absent, rng), rng), absent.does
     return Asked(question, (), refusal(missing, [tool.does for tool in offer.tools], rng))

@@ -18,7 +18,7 @@ from strop.training.catalogue.phrasing import Slot
 from strop.training.catalogue.values import Value
 from strop.training.exchange import Exchange, Transcript
 from strop.training.offers import any_tool, with_others
-from strop.training.omission import in_words, omission
+from strop.training.omission import QUESTIONING, in_words, omission
 from strop.training.returns import report_of, result_of
 from strop.training.wording import Request, draw_values, marks_around, request, sentence
 
@@ -62,17 +62,20 @@ def _reply(catalogue: Catalogue, rng: Random) -> Exchange:
 
 
 def _change(catalogue: Catalogue, rng: Random) -> Exchange:
-    first = _changeable_request(catalogue, rng)
+    made = [_changeable_request(catalogue, rng)]
     talk = Transcript()
-    talk.user(sentence(first.part, rng))
-    last = first
-    for _ in range(rng.choice((0, 0, 0, 1))):
-        _answer(talk, last, rng)
-        last = _changed(talk, last, rng)
-    _answer(talk, last, rng)
-    last = _changed(talk, last, rng)
-    tools = with_others(catalogue, [first.tool], rng.choice(_OTHERS), rng)
-    return Exchange(tuple(talk.messages), tools, (last.call,))
+    talk.user(sentence(made[0].part, rng))
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        changed = _changed(made, rng)
+        if changed is None:
+            break
+        _answer(talk, made[-1], rng)
+        made.append(changed[0])
+        talk.user(changed[1])
+    if len(made) == 1:
+        return _change(catalogue, rng)
+    tools = with_others(catalogue, [made[0].tool], rng.choice(_OTHERS), rng)
+    return Exchange(tuple(talk.messages), tools, (made[-1].call,))
 
 
 def _answer(talk: Transcript, asked: Request, rng: Random) -> None:
@@ -80,16 +83,17 @@ def _answer(talk: Transcript, asked: Request, rng: Random) -> None:
     talk.assistant(report_of(asked.tool, asked.call, rng))
 
 
-def _changed(talk: Transcript, before: Request, rng: Random) -> Request:
-    """`before` with one or two values new, once the user has asked for them."""
-    changeable = changeable_arguments(before)
-    wanted = (
-        rng.sample(changeable, 2) if len(changeable) > 1 and rng.random() < 0.2 else [rng.choice(changeable)]
-    )
-    after = _redrawn(before, [argument.path for argument in wanted], rng)
+def _changed(made: Sequence[Request], rng: Random) -> tuple[Request, str] | None:
+    """The last of these requests with one or two values new, and how the user asks for them; None where that
+    would be one of the others over again."""
+    changeable = changeable_arguments(made[-1])
+    count = 2 if len(changeable) > 1 and rng.random() < 0.2 else 1
+    wanted = rng.sample(changeable, count)
+    after = _redrawn(made, [argument.path for argument in wanted], rng)
+    if after is None:
+        return None
     said = [_said(after, argument, after.values[argument.path]) for argument in wanted]
-    talk.user(_words_for(before.tool, wanted, said, rng))
-    return after
+    return after, _words_for(after.tool, wanted, said, rng)
 
 
 def _words_for(tool: CatalogueTool, wanted: Sequence[Argument], said: Sequence[str], rng: Random) -> str:
@@ -112,12 +116,14 @@ def changeable_arguments(asked: Request) -> list[Argument]:
     listed = _listed(asked.tool)
     stated = {piece.path for piece in asked.pieces if isinstance(piece, Slot)}
     floors = {argument.above for argument in asked.tool.arguments}
+    names = [in_words(asked.tool, argument) for argument in asked.tool.arguments]
     return [
         argument
         for argument in asked.tool.arguments
         if argument.path in stated - floors
         and (argument.path in listed or argument.source.kind in ("date", "time", "number", "percent"))
-        and not in_words(asked.tool, argument).startswith(("which", "what", "how", "who"))
+        and not in_words(asked.tool, argument).startswith(QUESTIONING)
+        and names.count(in_words(asked.tool, argument)) == 1
     ]
 
 
@@ -131,14 +137,16 @@ def _listed(tool: CatalogueTool) -> set[str]:
     }
 
 
-def _redrawn(before: Request, paths: Sequence[str], rng: Random) -> Request:
-    """`before` with other values at these paths."""
+def _redrawn(made: Sequence[Request], paths: Sequence[str], rng: Random) -> Request | None:
+    """The last request with other values at these paths, which make it none of those before."""
+    before = made[-1]
     kept = {path: value for path, value in before.values.items() if path not in paths}
     for _ in range(200):
-        values = draw_values(before.tool, before.pieces, rng, kept)
-        if all(values[path].value != before.values[path].value for path in paths):
-            break
-    return replace(before, values=values)
+        after = replace(before, values=draw_values(before.tool, before.pieces, rng, kept))
+        are_new = all(after.values[path].value != before.values[path].value for path in paths)
+        if are_new and all(after.call != other.call for other in made):
+            return after
+    return None
 
 
 def _is_alone(tool: CatalogueTool, argument: Argument) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from random import Random
 
 from strop.tools.contamination import jaccard
-from strop.training.catalogue import Catalogue, CatalogueTool
+from strop.training.catalogue import Catalogue, CatalogueTool, Unmet
 
 _NEAREST = 5
 """So many tools count as described almost like another."""
@@ -45,16 +45,24 @@ def near_misses(catalogue: Catalogue, absent: CatalogueTool, count: int, rng: Ra
 
 
 def near_requests(
-    catalogue: Catalogue, domain: str, asked: str, count: int, rng: Random
+    catalogue: Catalogue, unmet: Unmet, asked: str, count: int, rng: Random
 ) -> list[CatalogueTool]:
-    """As `near_misses`, for a request in words that no tool of its domain can meet."""
-    siblings = list(catalogue.domain(domain))
+    """As `near_misses`, for a request in words that the tools of its domain cannot meet."""
+    siblings = [tool for tool in catalogue.domain(unmet.domain) if tool.name not in unmet.served_by]
     return _some([siblings, _closest(siblings, _words(asked))], count, rng)
 
 
-def far_tools(catalogue: Catalogue, domain: str, count: int, rng: Random) -> list[CatalogueTool]:
-    """`count` tools of other domains."""
-    return _some([[tool for tool in catalogue.tools if tool.domain != domain]], count, rng)
+def far_tools(
+    catalogue: Catalogue, absent: CatalogueTool | Unmet, count: int, rng: Random
+) -> list[CatalogueTool]:
+    """`count` tools of other domains that cannot do what is missing either."""
+    foreign = [tool for tool in catalogue.tools if tool.domain != absent.domain]
+    return _some([[tool for tool in foreign if not can_serve(tool, absent)]], count, rng)
+
+
+def can_serve(tool: CatalogueTool, absent: CatalogueTool | Unmet) -> bool:
+    """Whether a tool could meet the requests that another tool, or none, is made for."""
+    return tool.name in absent.served_by if isinstance(absent, Unmet) else are_rivals(tool, absent)
 
 
 def are_rivals(one: CatalogueTool, other: CatalogueTool) -> bool:

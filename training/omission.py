@@ -23,19 +23,25 @@ _OTHERS = (0, 0, 0, 1, 1, 2)
 _LEADS = re.compile(r',?(?: and)? (on|in|at|for|to|from)(?: the)? ["#]?$')
 """What leads to a value in the middle of a sentence."""
 _GOES_ON = re.compile(r" (?:on|in|at|for|to|from|with|as|named|called|over|starting)\b|[.,;?!]|$")
-_TAIL = re.compile(r',?(?: and| with)(?: [a-z]+){1,3} ["#]?$')
-"""What leads to a value that ends a sentence."""
+_TAIL = re.compile(r',?(?: and(?! [a-z]+ of )| with)(?: [a-z]+){1,3} ["#]?$')
+"""What leads to a value that ends a sentence; not "birth and death of"."""
 _END = re.compile(r"[.?!]?$")
-_STRANDED = re.compile(r"\b(?:\w+ing|be|set|equal)$")
-"""Words that need what followed them: "… starting [at 10:00]"."""
-_IDIOM = re.compile(r"(?:What|How much) (?:is|are) \"?$|express ", re.I)
+_STRANDED = re.compile(
+    r"\b(?:\w+ing|\w+ed|built|am|is|are|be|set|equal|up|stands?|points?|stops|deliver|comes|succeeds|go|write|skills"
+    r"|weighs?)$"
+)
+"""Words that need what followed them: "… starting [at 10:00]", "people skilled [in law]"."""
+_PUT = re.compile(r"\bput (?!.*\b(?:in|into|on)\b)")
+"""A verb that needs a place, and none that follows."""
+_IDIOM = re.compile(r"(?:What|How much|How fast) (?:is|are) \"?$|express ", re.I)
 """Beginnings of sentences that mean something else without their end: "What is [5 kg in pounds]?"."""
 _THINGS = re.compile(
     r" (?:minutes|hours|days|nights|weeks|months|years|guests|grams|people|copies)\b(?! old)"
 )
-_UNCOUNTED = re.compile(r"(?:next|coming|last|past|another|least|exactly) $")
-_QUESTIONING = ("which", "what", "how", "who", "whom", "where", "when", "whether")
-_DETAIL = re.compile(r"(?: as [A-Z]| without |[,;:(]| or |, ).*$")
+_UNCOUNTED = re.compile(r"(?:next|coming|last|past|another|least|exactly|each of) $")
+QUESTIONING = ("which", "what", "how", "who", "whom", "where", "when", "whether")
+_DETAIL = re.compile(r"((?<!\w)'[^']*')|(?: as (?:['A-Z]|an? )| without |[,;:(]).*$")
+"""Where a description goes on to how a value is written; marks within a quotation are none."""
 _ASKS = (
     "Could you tell me {what}?",
     "I can {does}, but I still need to know {what}.",
@@ -89,7 +95,8 @@ def omissions(whole: Request) -> Iterator[Omission]:
     """Every required value that the request can leave out."""
     for argument in whole.tool.arguments:
         # What lies inside an object may have required neighbours that only the object's absence would show.
-        said = without(whole.pieces, argument) if argument.required else None
+        able = argument.required and argument.omissible
+        said = without(whole.pieces, argument) if able else None
         if said is not None:
             yield Omission(whole, said, argument)
 
@@ -109,9 +116,8 @@ def without(pieces: Sequence[Piece], argument: Argument) -> tuple[Piece, ...] | 
     if at > 1 and _IDIOM.match(_text(pieces, 0) or ""):
         return None
     joined = _joined(left, right or "", argument)
-    if joined is None:
-        return None
-    return (*pieces[: at - 1], joined, *pieces[at + 2 :])
+    said = None if joined is None else (*pieces[: at - 1], joined, *pieces[at + 2 :])
+    return None if said is None or _PUT.search(_template(said)) else said
 
 
 def _joined(left: str, right: str, argument: Argument) -> str | None:
@@ -132,14 +138,14 @@ def _joined(left: str, right: str, argument: Argument) -> str | None:
 
 def in_words(tool: CatalogueTool, argument: Argument) -> str:
     """What an argument is, as it would be asked for: "the city of arrival", "which fact"."""
-    text = _DETAIL.sub("", _described(tool, argument.path)).strip().rstrip(".")
+    text = _DETAIL.sub(r"\1", _described(tool, argument.path)).strip().rstrip(".")
     name = argument.path.rpartition(".")[2].replace("_", " ")
     if " " not in text and name.startswith(f"{text.lower()} "):
         text = name
     first, _, rest = text.partition(" ")
     if not first[1:2].isupper():
         text = f"{first.lower()} {rest}".strip()
-    is_determined = first.lower() in (*_QUESTIONING, "the", "a", "an", "your")
+    is_determined = first.lower() in (*QUESTIONING, "the", "a", "an", "your")
     return text if is_determined else f"the {text}"
 
 
@@ -148,6 +154,11 @@ def _described(tool: CatalogueTool, path: str) -> str:
     for name in path.split("."):
         schema = schema["properties"][name]
     return str(schema["description"])
+
+
+def _template(pieces: Sequence[Piece]) -> str:
+    """The text, with a mark for every slot."""
+    return "".join(piece if isinstance(piece, str) else "…" for piece in pieces)
 
 
 def _merged(pieces: Sequence[Piece]) -> list[Piece]:

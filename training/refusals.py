@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from strop.training.catalogue import Catalogue, Unmet
+from strop.training.catalogue import Catalogue, CatalogueTool, Unmet
 from strop.training.catalogue.phrasing import Slot, fill
 from strop.training.exchange import Exchange, asking
 from strop.training.offers import any_tool, far_tools, near_misses, near_requests
@@ -34,15 +34,16 @@ def irrelevance(catalogue: Catalogue, rng: Random) -> Exchange:
     """A request that a tool which is not there could meet, or that no tool of the catalogue can."""
     near, count = rng.random() < _NEAR, rng.choice(_OFFERED)
     if rng.random() < 0.6:
-        absent = any_tool(catalogue, rng)
-        question, missing, domain = sentence(single(absent, rng), rng), absent.does, absent.domain
-        tools = near_misses(catalogue, absent, count, rng) if near else []
+        tool = any_tool(catalogue, rng)
+        absent: CatalogueTool | Unmet = tool
+        question, missing = sentence(single(tool, rng), rng), tool.does
+        tools = near_misses(catalogue, tool, count, rng) if near else []
     else:
-        unmet = rng.choice(catalogue.unmet)
-        question, missing, domain = ask(catalogue, unmet, rng), unmet.missing, unmet.domain
-        tools = near_requests(catalogue, domain, f"{question} {missing}", count, rng) if near else []
-    tools = tools or far_tools(catalogue, domain, count, rng)
-    opener = f"{rng.choice(catalogue.openers[domain])} " if rng.random() < 0.12 else ""
+        absent = unmet = rng.choice(catalogue.unmet)
+        question, missing = ask(catalogue, unmet, rng), unmet.missing
+        tools = near_requests(catalogue, unmet, f"{question} {missing}", count, rng) if near else []
+    tools = tools or far_tools(catalogue, absent, count, rng)
+    opener = f"{rng.choice(catalogue.openers[absent.domain])} " if rng.random() < 0.12 else ""
     return asking(opener + question, tools, response=refusal(missing, [tool.does for tool in tools], rng))
 
 

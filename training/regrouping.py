@@ -9,10 +9,11 @@ in Hammer's irrelevance data (arXiv 2410.04587).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from typing import TypeVar
 
 from strop.tools.contamination import jaccard
 from strop.tools.errors import UsageError
@@ -20,9 +21,13 @@ from strop.tools.files import json_text
 from strop.tools.schema import validate_call
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
+from strop.training.catalogue import load_catalogue
+from strop.training.catalogue.values import spoken_list
 from strop.training.families import category_of
 from strop.training.refusals import refusal
 from strop.training.statements import is_stated, stated_values
+
+_T = TypeVar("_T")
 
 _REQUESTS = (1, 2, 2, 3)
 """Tasks whose tools are offered together."""
@@ -37,8 +42,42 @@ _ALIKE = 0.15
 """Share of words from which on two tools may serve the same request."""
 _NAME = re.compile(r"[A-Za-z_][\w.\-]{0,63}")
 _WORD = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}")
-_ABILITY = re.compile(r"([A-Z][a-z]+)((?: [^\s.;:()]+){1,13})")
-_NO_VERBS = frozenset({"The", "This", "An", "Api", "Provides", "Used", "Use", "Allows", "Given"})
+_ABILITY = re.compile(r"([A-Z][a-z]+)((?: [^\s.;:()]+)+)")
+_ASIDE = re.compile(r"\s*\([^()]*\)")
+_NO_VERBS = frozenset(
+    {"The", "This", "An", "Api", "Provides", "Provide", "Used", "Use", "Allows", "Allow", "Given", "Helper"}
+)
+_WORDS = 14
+"""Words of what a tool does, at most."""
+_PHRASES = frozenset(
+    {"for", "from", "by", "with", "without", "using", "based", "including", "given", "within", "via"}
+    | {"through", "over", "that", "which", "where", "in", "on", "at", "between", "across", "during", "such"}
+)
+"""Words that begin a phrase: what stands before one of them is whole without it."""
+_DANGLING = _PHRASES | {
+    "a",
+    "an",
+    "the",
+    "and",
+    "or",
+    "of",
+    "to",
+    "as",
+    "its",
+    "their",
+    "all",
+    "any",
+    "e",
+    "eg",
+}
+"""Words no phrase ends with."""
+_THIRD_PERSON = re.compile(
+    r"\b((?:and|or|then)(?: then| also| optionally)?) "
+    r"((?:returns|provides|gives|displays|calculates|computes|stores|saves|formats|sorts|filters|shows|sends|outputs"
+    r"|generates|creates|converts|retrieves|fetches|updates|checks|finds|prints|removes|translates|extracts|executes)\b"
+    r"|[a-z]+[^s\W]s(?= (?:a|an|the|it|them|its|their|all|each|any|whether)\b))"
+)
+"""A further verb: "counts words and returns the sum"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +101,13 @@ class _Source:
 def regroup(tasks: Iterable[Task], n: int, seed: int) -> list[Task]:
     """At most `n` families of tasks, one after another, fewer where the tasks do not suffice for more.
 
-    Every task is asked at most once with its own calls; those that cannot be put to other tools (`usable`)
-    are left out. The same seed gives the same families, and a larger `n` only adds to them. Raises UsageError
-    for a negative `n`, or where no task is usable.
+    The tasks have to be `usable`; it takes long to say, and is not asked again. Every one is asked at most
+    once with its own calls. The same seed gives the same families, and a larger `n` only adds to them. Raises
+    UsageError for a negative `n`, or where there are no tasks.
     """
     if n < 0:
         raise UsageError(f"cannot make {n} families")
-    sources = [_Source.of(task, task.gold) for task in tasks if task.gold is not None and usable(task)]
+    sources = [_Source.of(task, task.gold) for task in tasks if task.gold is not None]
     sources = _balanced(sources, Random(f"{seed}/regroup"))
     made = [task for _, family in zip(range(n), _families(sources, seed), strict=False) for task in family]
     if n and not made:
@@ -85,8 +124,8 @@ def usable(task: Task) -> bool:
         task.messages[0]["role"] == "user"
         and isinstance(task.messages[0]["content"], str)
         and all(_is_plain(tool) for tool in tools)
-        and all(not validate_call(call, tools) for call in task.gold.calls)
         and all(is_stated(value, task.messages[0]["content"]) for value in stated_values(task))
+        and all(not validate_call(call, tools) for call in task.gold.calls)
     )
 
 
@@ -97,9 +136,37 @@ def are_alike(one: ToolSpec, other: ToolSpec) -> bool:
 
 
 def ability(tool: ToolSpec) -> str:
-    """What a tool does, from its description, to follow "can": "Fetches news." is "fetch news"."""
-    found = _ABILITY.match(tool.description)
-    return _infinitive(found[1].lower()) + found[2].rstrip(",") if found else f"use {tool.name}"
+    """What a tool does, to follow "can": what the catalogue says of its own, else what the description begins
+    with ("Fetches news." is "fetch news"), and "use NAME" where that is no verb or no whole phrase."""
+    known = _catalogued().get(tool.description)
+    found = _ABILITY.match(_ASIDE.sub("", tool.description))
+    if known or not found or found[2].startswith(" of "):
+        return known or f"use {tool.name}"
+    words = _phrase(found[2].split())
+    if not words:
+        return f"use {tool.name}"
+    verb = _infinitive(found[1].lower())
+    if words[0] == "and" and verb != found[1].lower():  # "Processes and stores text": both are verbs
+        words[1] = _infinitive(words[1])
+    further = _THIRD_PERSON.sub(lambda match: f"{match[1]} {_infinitive(match[2])}", " ".join(words))
+    return f"{verb} {further}"
+
+
+def _phrase(words: Sequence[str]) -> list[str]:
+    """As many of the words as are a whole phrase; none where there is no telling."""
+    kept = list(words)
+    if len(kept) >= _WORDS:
+        starts = [at for at, word in enumerate(kept[:_WORDS]) if at > 1 and word.lower() in _PHRASES]
+        kept = kept[: starts[-1]] if starts else []
+    while kept and kept[-1].lower().rstrip(",") in _DANGLING:
+        kept.pop()
+    return [*kept[:-1], kept[-1].rstrip(",")] if kept else []
+
+
+@cache
+def _catalogued() -> Mapping[str, str]:
+    """What the tools of the catalogue do, by their descriptions."""
+    return {tool.spec.description: tool.does for tool in load_catalogue().tools}
 
 
 def _infinitive(verb: str) -> str:
@@ -154,7 +221,8 @@ def _family(name: str, together: Sequence[_Source], sources: Sequence[_Source], 
     rng.shuffle(tools)
     asked = [_with(source.task, tools, Gold(source.calls)) for source in together]
     for source in _unmet(together, sources, rng.choice(_UNMET), rng):
-        prose = refusal(ability(source.tools[0]), [ability(tool) for tool in tools], rng)
+        missing = spoken_list([ability(tool) for tool in source.tools], rng)
+        prose = refusal(missing, [ability(tool) for tool in tools], rng)
         asked.append(_with(source.task, tools, Gold((), prose)))
     return [replace(task, id=f"{name}/{place}/{task.category}") for place, task in enumerate(asked)]
 
@@ -163,12 +231,21 @@ def _unmet(
     together: Sequence[_Source], sources: Sequence[_Source], count: int, rng: Random
 ) -> Iterator[_Source]:
     """Tasks that none of the tools of `together` could serve."""
-    for source in rng.sample(sources, len(sources)):
+    for source in in_random_order(sources, rng):
         if count == 0:
             return
         if all(_are_apart(source, other) for other in together):
             count -= 1
             yield source
+
+
+def in_random_order(items: Sequence[_T], rng: Random) -> Iterator[_T]:
+    """Every item once, in an order that is drawn as far as it is asked for (Fisher and Yates)."""
+    moved: dict[int, int] = {}
+    for last in reversed(range(len(items))):
+        at = rng.randint(0, last)
+        yield items[moved.get(at, at)]
+        moved[at] = moved.get(last, last)
 
 
 def _with(task: Task, tools: Sequence[ToolSpec], gold: Gold) -> Task:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -45,7 +45,25 @@ _LOWERED = re.compile(
 
 _MEASURES = ("number", "percent")
 """Kinds of which two arguments may have the same value."""
-_IN_ALL = ("", "", "", ", in every combination", ", for every combination", ", in all combinations")
+_IN_ALL = (
+    ", in every combination",
+    ", for every combination",
+    ", in all combinations",
+    ", in all {n} combinations",
+    ", for each of the {n} combinations",
+    ", for all possible combinations",
+    ", taking every combination of the two lists",
+)
+"""What says that a call for every combination of two lists is meant, at the end of a sentence."""
+_IN_ALL_AFTER = (
+    "I need every combination.",
+    "I mean all {n} combinations.",
+    "That makes {n} answers, one for each combination.",
+    "Combine each of the first with each of the second.",
+    "Go through all the combinations.",
+)
+"""The same as a sentence of its own."""
+_NUMERALS = {4: "four", 6: "six"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +140,12 @@ def listed(tool: CatalogueTool, count: int, rng: Random, *, clause: bool | None 
 def crossed(tool: CatalogueTool, counts: tuple[int, int], rng: Random) -> Part | None:
     """A call for every combination of the values listed in two places, so many in the first and the second.
 
-    None where the wording that was drawn has no two places for lists, or where what belongs in one could be
-    taken for what belongs in the other.
+    The text says so. None where the wording that was drawn has no two places for lists, where what belongs in
+    one could be taken for what belongs in the other, or where the tool acts: nobody wants a room at two
+    temperatures.
     """
+    if tool.acts:
+        return None
     is_clause, pieces = _wording(tool, rng, 0.0, None)
     paths = _crossing(tool, pieces, rng) if is_clause or _is_one_question(pieces) else None
     if paths is None:
@@ -138,8 +159,8 @@ def crossed(tool: CatalogueTool, counts: tuple[int, int], rng: Random) -> Part |
         path: Value(None, _inside(marks_around(pieces, path), [row[path].said for row in listing], rng))
         for path, listing in ((here, rows), (there, others))
     }
-    calls = (_call(tool, pieces, {**row, there: other[there]}) for row in rows for other in others)
-    return Part(_in_all(_fill(pieces, {**first, **said}), rng), is_clause, tuple(calls))
+    calls = tuple(_call(tool, pieces, {**row, there: other[there]}) for row in rows for other in others)
+    return _in_all(Part(_fill(pieces, {**first, **said}), is_clause, calls), rng)
 
 
 def batched(tool: CatalogueTool, count: int, rng: Random) -> Part | None:
@@ -283,10 +304,15 @@ def _inside(around: tuple[str, str], said: Sequence[str], rng: Random) -> str:
     return text[len(left) : len(text) - len(right)]
 
 
-def _in_all(text: str, rng: Random) -> str:
-    """Now and then with words that say that every combination is meant."""
-    words = rng.choice(_IN_ALL)
-    return f"{text[:-1]}{words}?" if text.endswith("?") else f"{text}{words}"
+def _in_all(part: Part, rng: Random) -> Part:
+    """With words that say that every combination is meant: two lists alone could as well belong in pairs."""
+    number = _NUMERALS.get(len(part.calls), str(len(part.calls)))
+    if rng.random() < 0.4:
+        after = rng.choice(_IN_ALL_AFTER).format(n=number)
+        return Part(f"{sentence(part, rng)} {after}", False, part.calls)
+    words = rng.choice(_IN_ALL).format(n=number)
+    asked = part.text.endswith("?")
+    return replace(part, text=f"{part.text[:-1]}{words}?" if asked else f"{part.text}{words}")
 
 
 def _call(tool: CatalogueTool, pieces: Iterable[Piece], values: Mapping[str, Value]) -> ToolCall:

@@ -145,3 +145,17 @@ def test_a_spoken_list_holds_its_items_in_order(items: list[str], seed: int) -> 
 def test_numbers_get_the_article_they_are_spoken_with(number: str, said: str) -> None:
     [*pieces] = Phrasing.parse("Lift a {mass} kg box.").variants()
     assert fill(pieces[0], {"mass": number}) == f"Lift {said} box."
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("Instagram", "an Instagram"),
+        ("Mastodon", "a Mastodon"),
+        ("university", "a university"),
+        ("euro", "a euro"),
+    ],
+)
+def test_words_get_the_article_they_are_spoken_with(network: str, said: str) -> None:
+    [*pieces] = Phrasing.parse("Plan a {network} post.").variants()
+    assert fill(pieces[0], {"network": network}) == f"Plan {said} post."

@@ -74,6 +74,26 @@ def test_combined_lists_want_a_call_for_every_pair_of_their_values(
     varying = [path for path in leaves[0] if len({str(row[path]) for row in leaves}) > 1]
     assert len(part.calls) == len({str(row) for row in leaves}) == counts[0] * counts[1]
     assert sorted(len({str(row[path]) for row in leaves}) for path in varying) == sorted(counts)
+    assert "combin" in part.text.lower()
+
+
+def test_what_acts_is_never_asked_for_in_combinations() -> None:
+    """Nobody wants a room at two temperatures."""
+    for tool in load_catalogue().tools:
+        if tool.acts:
+            assert all(crossed(tool, (2, 2), Random(seed)) is None for seed in range(30)), tool.name
+
+
+def test_no_tool_of_a_family_could_meet_what_is_refused() -> None:
+    catalogue = load_catalogue()
+    able = {unmet.missing: set(unmet.served_by) for unmet in catalogue.unmet if unmet.served_by}
+    does = {tool.spec.description: tool.name for tool in catalogue.tools}
+    for task in families(150, 8):
+        if task.category == "irrelevance" and task.gold is not None:
+            leads = ("can", "cannot", "able to", "have to")
+            said = [text for text in able for lead in leads if f"{lead} {text}" in (task.gold.response or "")]
+            offered = {does[tool.description] for tool in task.tools}
+            assert not any(able[text] & offered for text in said), task.gold.response
 
 
 def _leaves(arguments: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:

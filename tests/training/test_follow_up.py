@@ -15,8 +15,10 @@ from strop.agent.engines.scripted_model import decode
 from strop.tools.spec import ToolCall
 from strop.tools.task import Message, Task
 from strop.training.catalogue import load_catalogue
-from strop.training.returns import is_asked, result_of
+from strop.training.follow_up import changeable_arguments
+from strop.training.returns import report_of, result_of
 from strop.training.synth import synthesise
+from strop.training.wording import request
 
 CATALOGUE = {tool.name: tool for tool in load_catalogue().tools}
 TASKS = synthesise(400, 3, ["follow_up"])
@@ -91,9 +93,27 @@ def test_a_result_depends_on_the_call_alone(seed: int) -> None:
     task = Random(seed).choice(TASKS)
     tool, call = CATALOGUE[gold_call(task).name], gold_call(task)
     assert result_of(tool, call) == result_of(tool, call)
-    assert ("shown" in result_of(tool, call)) == is_asked(tool)
+    assert ("shown" in result_of(tool, call)) == (not tool.acts)
 
 
-def test_looking_up_is_a_question_and_sending_is_not() -> None:
-    assert is_asked(CATALOGUE["sun_times"])
-    assert not is_asked(CATALOGUE["sms.send_text"])
+def test_only_what_acts_is_reported_as_done() -> None:
+    call = ToolCall("any", {"servings": 7})
+    for name in ("sun_times", "crops.forecast_yield", "kitchen.scale_ingredient", "splitBill", "dice.roll"):
+        reports = {report_of(CATALOGUE[name], call, Random(seed)) for seed in range(40)}
+        assert not any("All set" in said or "taken care of" in said for said in reports), name
+        assert str(result_of(CATALOGUE[name], call)["id"]).startswith("res-")
+    for name in ("sms.send_text", "sightings.report", "convertImage"):
+        reports = {report_of(CATALOGUE[name], call, Random(seed)) for seed in range(40)}
+        assert any("taken care of, under the number job-" in said for said in reports), name
+
+
+def test_no_call_is_made_twice_in_a_conversation() -> None:
+    for task in TASKS:
+        made = [json.dumps(call.to_json()) for call in (*calls_in(task.messages), gold_call(task))]
+        assert len(set(made)) == len(made), task.id
+
+
+def test_a_changed_value_is_one_whose_name_no_other_argument_has() -> None:
+    """Both points of the plane have an "x coordinate"."""
+    tool = CATALOGUE["plane.point_distance"]
+    assert changeable_arguments(request(tool, Random(1))) == []

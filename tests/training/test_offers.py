@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.training.catalogue import load_catalogue
-from strop.training.offers import any_tool, are_rivals, far_tools, near_misses, with_others
+from strop.training.catalogue import CatalogueTool, Unmet, load_catalogue
+from strop.training.offers import (
+    any_tool,
+    are_rivals,
+    can_serve,
+    far_tools,
+    near_misses,
+    near_requests,
+    with_others,
+)
 
 CATALOGUE = load_catalogue()
+
+
+def is_served(absent: CatalogueTool | Unmet) -> bool:
+    """Whether another tool could do it."""
+    return bool(absent.served_by if isinstance(absent, Unmet) else absent.overlaps)
+
+
+def named(absent: CatalogueTool | Unmet) -> str:
+    return absent.missing if isinstance(absent, Unmet) else absent.name
+
+
+MISSING: list[CatalogueTool | Unmet] = [*CATALOGUE.tools, *CATALOGUE.unmet]
 
 
 @given(st.integers(), st.integers(1, 3))
@@ -26,9 +47,32 @@ def test_no_near_miss_can_do_what_is_missing(seed: int, count: int) -> None:
 @given(st.integers(), st.integers(1, 3))
 def test_far_tools_are_of_other_domains(seed: int, count: int) -> None:
     rng = Random(seed)
-    tools = far_tools(CATALOGUE, "weather", count, rng)
+    absent = next(tool for tool in CATALOGUE.tools if tool.domain == "weather")
+    tools = far_tools(CATALOGUE, absent, count, rng)
     assert len(tools) == count
     assert "weather" not in {tool.domain for tool in tools}
+
+
+@pytest.mark.parametrize("absent", [one for one in MISSING if is_served(one)], ids=named)
+def test_no_tool_on_offer_can_serve_what_is_missing(absent: CatalogueTool | Unmet) -> None:
+    able = {tool.name for tool in CATALOGUE.tools if can_serve(tool, absent)}
+    assert able
+    for seed in range(60):
+        offered = far_tools(CATALOGUE, absent, 40, Random(seed))
+        if isinstance(absent, Unmet):
+            offered += near_requests(CATALOGUE, absent, absent.missing, 3, Random(seed))
+        else:
+            offered += near_misses(CATALOGUE, absent, 3, Random(seed))
+        assert not able & {tool.name for tool in offered}
+
+
+def test_requests_that_a_tool_of_another_domain_could_meet_say_so() -> None:
+    served = {row.missing: row.served_by for row in CATALOGUE.unmet}
+    assert "tutors.find" in served["find teachers or instruments to rent"]
+    assert "events.find_in_city" in served["find concerts"]
+    assert "shop.search_items" in served["rent or buy machines"]
+    names = {tool.name for tool in CATALOGUE.tools}
+    assert {name for served_by in served.values() for name in served_by} <= names
 
 
 @given(st.integers(), st.integers(0, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +15,9 @@ from jsonschema import Draft202012Validator
 from strop.tools.errors import UsageError
 from strop.tools.judge import judge
 from strop.tools.task import Gold, Task
-from strop.training.catalogue import load_catalogue
+from strop.training.catalogue import CatalogueTool, Unmet, load_catalogue
 from strop.training.difficulty import Level, difficulty
+from strop.training.offers import can_serve
 from strop.training.synth import ALL_CATEGORIES, CATEGORIES, SOURCE, synthesise
 
 TASKS = synthesise(1500, 7)
@@ -128,6 +129,35 @@ def test_no_call_is_asked_for_twice() -> None:
         assert len(set(calls)) == len(calls), task.id
 
 
+def test_every_combination_is_wanted_only_where_the_request_says_so_and_nothing_is_set_twice() -> None:
+    acting = {tool.name for tool in load_catalogue().tools if tool.acts}
+    combined = 0
+    for task in synthesise(600, 5, ["parallel"]):
+        text = question(task).lower()
+        if is_product([dict(paths(call.arguments)) for call in gold(task).calls]):
+            combined += "combin" in text
+            # Items and sentences of their own may happen to be all combinations, and say each of them.
+            assert "combin" in text or any(mark in text[:-1] for mark in (":", ";", "\n", ". ", "? ")), text
+        if gold(task).calls[0].name in acting:
+            assert "combin" not in text
+    assert combined > 30
+
+
+def is_product(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these are all combinations of the values of two arguments."""
+    counts = [len({str(row.get(path)) for row in rows}) for path in rows[0]]
+    varying = [count for count in counts if count > 1]
+    return len(varying) == 2 and len(rows) == varying[0] * varying[1]
+
+
+def paths(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from paths(inner, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", inner
+
+
 def test_a_refusal_is_prose_that_names_what_is_missing() -> None:
     refusals = [gold(task).response for task in TASKS if task.category == "irrelevance"]
     assert all(text is not None and text.endswith(".") and "{" not in text for text in refusals)
@@ -147,22 +177,31 @@ def test_the_tool_that_is_missing_or_overlaps_is_not_on_offer() -> None:
                 assert f"can {catalogue[name].does}" not in response, task.id
 
 
-def asked_domain(task: Task) -> str:
-    """The domain of what a refusal says is missing."""
+def asked_for(task: Task) -> CatalogueTool | Unmet:
+    """What a refusal says is missing."""
     catalogue = load_catalogue()
-    missing = {tool.does: tool.domain for tool in catalogue.tools}
-    missing |= {unmet.missing: unmet.domain for unmet in catalogue.unmet}
+    missing: dict[str, CatalogueTool | Unmet] = {tool.does: tool for tool in catalogue.tools}
+    missing |= {unmet.missing: unmet for unmet in catalogue.unmet}
     leads = ("can", "cannot", "able to", "have to")
     response = gold(task).response or ""
-    return next(
-        domain for text, domain in missing.items() if any(f"{lead} {text}" in response for lead in leads)
-    )
+    said = [text for text in missing if any(f"{lead} {text}" in response for lead in leads)]
+    return missing[max(said, key=len)]
+
+
+def test_no_tool_on_offer_could_meet_what_is_refused() -> None:
+    catalogue = {tool.name: tool for tool in load_catalogue().tools}
+    for task in synthesise(3000, 11, ["irrelevance"]):
+        absent = asked_for(task)
+        able = [tool.name for tool in task.tools if can_serve(catalogue[tool.name], absent)]
+        assert not able, (question(task), able)
 
 
 def test_most_refusals_stand_beside_tools_of_what_was_asked() -> None:
     catalogue = {tool.name: tool for tool in load_catalogue().tools}
     refused = [task for task in TASKS if task.category == "irrelevance"]
-    near = sum(asked_domain(task) in {catalogue[tool.name].domain for tool in task.tools} for task in refused)
+    near = sum(
+        asked_for(task).domain in {catalogue[tool.name].domain for tool in task.tools} for task in refused
+    )
     single = sum(len(task.tools) == 1 for task in refused)
     assert 0.6 < near / len(refused) < 0.9
     assert 0.4 < single / len(refused) < 0.75

@@ -2,8 +2,10 @@
 
 One TOML file a domain. A tool gives its arguments (schema and source of values together) and templates: whole
 ``questions``, ``clauses`` in the imperative, and ``batches`` (a lead and an item) for several calls at once.
-``unmet`` requests belong to a domain and can be met by none of its tools. Loading checks that every form of
-every template states every required argument, so that a gold call never holds a value that has to be guessed.
+``acts`` marks tools that change something, rather than answer; ``omissible = false`` marks an argument
+without which a request is another one. ``unmet`` requests belong to a domain and cannot be met by its tools;
+``served_by`` names tools that could meet one after all. Loading checks that every form of every template
+states every required argument, so that a gold call never holds a value that has to be guessed.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _NOT_SCHEMA = {
     "count",
     "optional",
     "above",
+    "omissible",
 }
 
 
@@ -45,6 +48,8 @@ class Argument:
     required: bool
     above: str | None = None
     """Path of the argument it must be greater (or later) than."""
+    omissible: bool = True
+    """Whether a request without it is still the same request, only incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class CatalogueTool:
     domain: str
     does: str
     """What it does, in words that follow "can"."""
+    acts: bool
+    """Whether it changes something outside the conversation (books, sends, sets), rather than answer."""
     arguments: tuple[Argument, ...]
     questions: tuple[Phrasing, ...]
     clauses: tuple[Phrasing, ...]
@@ -77,13 +84,15 @@ class CatalogueTool:
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """Requests that no tool of a domain can meet."""
+    """Requests that a domain's tools cannot meet."""
 
     domain: str
     asks: tuple[Phrasing, ...]
     """Slots name pools directly."""
     missing: str
     """The ability that is missing, in words that follow "can"."""
+    served_by: tuple[str, ...]
+    """Tools, mostly of other domains, that could meet one of the requests all the same: never offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,12 @@ def load_catalogue() -> Catalogue:
         openers[domain] = tuple(content["openers"])
         tools += [_tool(row, domain, pools) for row in content["tool"]]
         unmet += [
-            Unmet(domain, tuple(Phrasing.parse(text) for text in row["asks"]), row["missing"])
+            Unmet(
+                domain,
+                tuple(Phrasing.parse(text) for text in row["asks"]),
+                row["missing"],
+                tuple(row.get("served_by", ())),
+            )
             for row in content["unmet"]
         ]
     return Catalogue(tuple(tools), tuple(unmet), openers, pools)
@@ -133,6 +147,7 @@ def _tool(row: Mapping[str, Any], domain: str, pools: Pools) -> CatalogueTool:
         spec=ToolSpec(row["name"], row["description"], schema),
         domain=domain,
         does=row["does"],
+        acts=row.get("acts", False),
         arguments=tuple(_arguments(row["arguments"], pools)),
         questions=tuple(Phrasing.parse(text) for text in row["questions"]),
         clauses=tuple(Phrasing.parse(text) for text in row["clauses"]),
@@ -170,7 +185,8 @@ def _arguments(arguments: Mapping[str, Mapping[str, Any]], pools: Pools, prefix:
         else:
             # A boolean is set by the words around it, so its source is never drawn from.
             source = source_of({"values": ["-"]} if spec["type"] == "boolean" else spec, pools)
-            found.append(Argument(prefix + name, source, _is_required(spec), spec.get("above")))
+            omissible = spec.get("omissible", True)
+            found.append(Argument(prefix + name, source, _is_required(spec), spec.get("above"), omissible))
     return found
 
 

@@ -23,6 +23,8 @@ from strop.tools.errors import DataError
 _GROUP = re.compile(r"\[([^\[\]]*)\]|<([^<>]*)>")
 _AN = re.compile(r"\b([Aa]) (?=8|1[18](?!\d))")
 """An article before eight, eighty, eleven or eighteen."""
+_VOWEL = re.compile(r"(?!one\b|once\b|eu)[aeio]", re.IGNORECASE)
+"""Words that want "an"; with u, some do ("a university")."""
 _SLOT = re.compile(r"\{([a-z_.]+)(\*|\+|=[^{}]*)?\}")
 
 
@@ -109,11 +111,14 @@ def paths_of(pieces: tuple[Piece, ...]) -> set[str]:
 
 
 def fill(pieces: tuple[Piece, ...], said: Mapping[str, str]) -> str:
-    """The text, with every slot replaced by its words, and "an" before numbers that want it."""
-    text = "".join(
-        piece if isinstance(piece, str) else said[piece.path] if isinstance(piece, Slot) else ""
-        for piece in pieces
-    )
+    """The text, with every slot replaced by its words, and "an" before those of them that want it."""
+    text = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            text += piece
+        elif isinstance(piece, Slot):
+            words = said[piece.path]
+            text = f"{text[:-1]}n {words}" if text.endswith(" a ") and _VOWEL.match(words) else text + words
     return _AN.sub(r"\1n ", text)
 
 

@@ -3,7 +3,8 @@
 Compared are three texts of every task: what is asked (all that users say), the schema of each tool, and the
 answer (the canonical gold calls). A text is
 
-- an **exact** copy where it is the same but for case, punctuation and white space;
+- an **exact** copy where it is the same but for case, punctuation, white space, width and other forms of the
+  same letters (Unicode's NFKC), and characters that are not seen;
 - a **near** copy where at least `NEAR` of the word triples of both are common to both (Jaccard), of
   `SHORTEST_NEAR` words or more;
 - an **n-gram** copy where `NGRAM` words in a row are in both, as in the contamination study of GPT-3 (Brown
@@ -21,7 +22,9 @@ little to be copies. Chinese, Japanese and Korean characters are a word each.
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -197,16 +200,25 @@ def _texts(task: Task) -> Iterator[_Text]:
         *(("tool", _schema_text(tool), False) for tool in task.tools),
     ]
     if task.gold is not None and task.gold.calls:
-        texts.append(("answer", canonical(task.gold.calls), False))
+        texts.append(("answer", _unescaped(canonical(task.gold.calls)), False))
     if len(turns) > 1:
         texts += (("question", turn, True) for turn in turns)
     found: dict[tuple[str, Words], _Text] = {}
     for what, shown, part in texts:
-        words = tuple(word.lower() for word in _WORD.findall(shown))
+        words = tuple(word.lower() for word in _WORD.findall(_folded(shown)))
         if len(words) >= SHORTEST:
             text = _Text(what, words, shown if len(shown) <= 200 else f"{shown[:200]}…", part)
             found.setdefault(text.key, text)
     yield from found.values()
+
+
+def _folded(text: str) -> str:
+    """`text` in one form of its letters, without what nobody sees: zero-width spaces, soft hyphens, marks of
+    direction (Unicode's category Cf)."""
+    if text.isascii():  # most is, and stays what it is
+        return text
+    unseen = {ord(one): None for one in set(text) if unicodedata.category(one) == "Cf"}
+    return unicodedata.normalize("NFKC", text.translate(unseen) if unseen else text)
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -223,7 +235,12 @@ def _turns(text: str) -> list[str]:
 
 def _schema_text(tool: ToolSpec) -> str:
     """Name, description and parameters; the words of JSON Schema itself say nothing about the tool."""
-    return f"{tool.name} {tool.description} {canonical_value(tool.properties)}"
+    return f"{tool.name} {tool.description} {_unescaped(canonical_value(tool.properties))}"
+
+
+def _unescaped(text: str) -> str:
+    """JSON with its letters as they are: of an escaped one neither case nor form could be told."""
+    return json.dumps(json.loads(text), ensure_ascii=False) if "\\u" in text else text
 
 
 def _runs(text: _Text) -> Iterator[Words]:

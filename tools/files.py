@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from strop.tools.errors import DataError, RunError, UsageError
+
+_PACKED = {
+    b"\x1f\x8b": "packed by gzip", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd", b"PK\x03\x04": "a zip archive", b"PAR1": "Parquet",
+    b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
+}  # fmt: skip
+"""What a file that is no text begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,30 @@ class BadRow:
     line: int
     """Counted from 1."""
     reason: str
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {twice!r} is given twice")
+    return found
+
+
+def _constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:40]} is larger than a number can be")
+    return value
+
+
+EXACT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_finite)
+"""Refuses by ValueError what Python's own reader bends: of a key given twice it keeps one, ``NaN`` is no JSON
+and ``1e400`` becomes infinite."""
 
 
 def is_json(value: Any) -> bool:
@@ -123,7 +156,7 @@ def file_digest(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file. Raises DataError naming file and line."""
-    text = _read_text(path)
+    text = read_text(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -132,15 +165,20 @@ def read_json(path: Path) -> Any:
         raise DataError(f"not JSON: {error}", path=path) from error
 
 
-def read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[BadRow]]:
-    """(line number, object) of every readable row, and the unreadable rows. Blank lines are neither."""
+def read_jsonl(
+    path: Path, parse: Callable[[str], Any] = json.loads
+) -> tuple[list[tuple[int, dict[str, Any]]], list[BadRow]]:
+    """(line number, object) of every readable row, and the unreadable rows. Blank lines are neither.
+
+    Data that others wrote want ``EXACT.decode``; logs may hold ``NaN``, and go by Python's own reader.
+    """
     rows: list[tuple[int, dict[str, Any]]] = []
     bad: list[BadRow] = []
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse(line)
         except (ValueError, RecursionError) as error:
             bad.append(BadRow(number, f"not JSON: {error}"))
             continue
@@ -161,13 +199,16 @@ def has_rows(path: Path) -> bool:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file's text. Raises DataError where it cannot be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 at byte {error.start}", path=path) from error
+        packed = next((kind for mark, kind in _PACKED.items() if error.object.startswith(mark)), None)
+        why = f": it is {packed}, and only plain text is read here" if packed else ""
+        raise DataError(f"not UTF-8 at byte {error.start}{why}", path=path) from error
 
 
 class JsonlWriter:

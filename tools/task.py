@@ -7,13 +7,14 @@ the right answer is prose) and optional ``response``, ``category`` and ``source`
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from strop.tools.errors import DataError
-from strop.tools.files import BadRow, json_text, read_jsonl
+from strop.tools.files import EXACT, BadRow, json_text, read_jsonl
 from strop.tools.spec import ToolCall, ToolSpec
 
 Message: TypeAlias = Mapping[str, Any]
@@ -54,17 +55,15 @@ class Task:
             case {"id": str(task_id), "messages": [*messages], "tools": [*tools], "calls": [*calls]}:
                 pass
             case _:
-                missing = [key for key in ("id", "messages", "tools", "calls") if key not in row]
-                why = f"no {', '.join(missing)}" if missing else "a field has the wrong type"
-                raise DataError(f"not a task: {why} (want id, messages, tools, calls)")
-        problem = _problem_with(messages, row.get("response"))
+                raise DataError(f"not a task: {_why_none(row)} (want id, messages, tools, calls)")
+        problem = _problem_with(messages, row.get("response")) or _unwritable(row)
         if problem:
             raise DataError(f"task {task_id!r}: {problem}")
         return cls(
             id=task_id,
             messages=tuple(messages),
             tools=tuple(ToolSpec.from_openai(tool) for tool in tools),
-            gold=Gold(tuple(ToolCall.from_json(call) for call in calls), row.get("response")),
+            gold=Gold(tuple(map(_called, calls)), row.get("response")),
             category=str(row.get("category") or ""),
             source=str(row.get("source") or ""),
         )
@@ -81,6 +80,44 @@ class Task:
             "calls": [call.to_json() for call in gold.calls],
             "response": gold.response,
         }
+
+
+_FIELDS: Mapping[str, tuple[type, str]] = {
+    "id": (str, "text"), "messages": (list, "a list"), "tools": (list, "a list"), "calls": (list, "a list"),
+}  # fmt: skip
+"""What every row has, its type and what that is called."""
+
+
+def _why_none(row: Mapping[str, Any]) -> str:
+    missing = [key for key in _FIELDS if key not in row]
+    if missing:
+        return f"no {', '.join(missing)}"
+    wrong = [
+        f"{key!r} must be {called}, got {type(row[key]).__name__}"
+        for key, (kind, called) in _FIELDS.items()
+        if not isinstance(row[key], kind)
+    ]
+    return "; ".join(wrong)
+
+
+def _unwritable(row: Mapping[str, Any]) -> str | None:
+    """What JSON has no word for, as a number that is not finite in rows that come from no JSON."""
+    for key in ("messages", "tools", "calls"):
+        try:
+            json.dumps(row[key], allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            return f"{key!r} is not JSON: {error}"
+    return None
+
+
+def _called(call: Any) -> ToolCall:
+    """A gold call, whose arguments may be JSON text."""
+    if isinstance(call, Mapping) and isinstance(call.get("arguments"), str):
+        try:
+            call = {**call, "arguments": EXACT.decode(call["arguments"])}
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"call {call.get('name')!r}: arguments are not JSON ({error})") from error
+    return ToolCall.from_json(call)
 
 
 def _problem_with(messages: Sequence[Any], response: Any) -> str | None:
@@ -127,7 +164,7 @@ def read_tasks(path: Path) -> tuple[list[Task], list[BadRow]]:
     or holds no task at all.
     """
     tasks: dict[str, Task] = {}
-    rows, bad = read_jsonl(path)
+    rows, bad = read_jsonl(path, EXACT.decode)
     for line, row in rows:
         try:
             task = Task.from_json(row)

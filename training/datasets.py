@@ -15,7 +15,7 @@ from strop.agent.chat import Template
 from strop.agent.policy import written_after
 from strop.refine.record import PairRecord, ids_in, pairs_file, read_records
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import BadRow, read_jsonl
+from strop.tools.files import EXACT, BadRow, read_jsonl
 from strop.tools.formats import FORMATS
 from strop.tools.task import Task
 from strop.training.layouts import read_layout
@@ -139,7 +139,7 @@ def read_sft(path: Path, template: Template) -> tuple[list[SftRow], list[BadRow]
 def tasks_and_ids(path: Path) -> tuple[list[tuple[int, Task | SftRow]], list[BadRow]]:
     """Each row's line and what it is. Files of tasks and ids are told by any one row that looks like it."""
     lines = path.exists() and path.suffix not in (".json", ".parquet")
-    rows, bad = read_jsonl(path) if lines else ([], [])
+    rows, bad = read_jsonl(path, EXACT.decode) if lines else ([], [])
     if not any("prompt_ids" in row or "calls" in row for _, row in rows):
         loaded = read_layout(path)
         return list(loaded.tasks), loaded.bad

@@ -71,6 +71,8 @@ class Fate(StrEnum):
     """Never answered rightly, and a gold value cannot be found in the question, so that nothing vouches."""
     NO_ROOM = "no room"
     """The task does not fit the model's context; nothing was written."""
+    NO_QUESTION = "no question"
+    """The task's last turn is not the user's, or has no text; nobody was asked for anything."""
 
 
 KEPT = frozenset({Fate.ANSWERED, Fate.AGREED})
@@ -113,17 +115,21 @@ class ParaphraseConfig:
 async def paraphrase(task: Task, policy: Policy, config: ParaphraseConfig) -> tuple[Rewriting, ...]:
     """All rewritings of a task's last turn, in the order they were written, with what became of each.
 
-    Raises UsageError where the last turn is not the user's or the task cannot be asked, EngineError where the
-    engine fails.
+    Raises UsageError where the task cannot be asked, EngineError where the engine fails.
     """
-    if task.messages[-1]["role"] != "user":
-        raise UsageError(f"task {task.id!r} cannot be paraphrased: its last turn is not the user's")
+    if not has_question(task):
+        return (Rewriting("", Fate.NO_QUESTION),)
     try:
         return await _Checking(task, policy, config).rewritings()
     except TooLongError:
         return (Rewriting("", Fate.NO_ROOM),)
     except UsageError as error:
         raise UsageError(f"task {task.id!r} cannot be asked: {error}") from error
+
+
+def has_question(task: Task) -> bool:
+    """Whether the last turn is the user's and says something: that is what can be reworded."""
+    return task.messages[-1]["role"] == "user" and bool(question_of(task).strip())
 
 
 def question_of(task: Task) -> str:

@@ -209,12 +209,15 @@ def paraphrase(
 
     from strop.agent.cli.parsing import engine_args, read_tasks_aloud
     from strop.agent.loading import PolicySource, load_policy
+    from strop.tools.errors import UsageError
     from strop.training.paraphrase import KEPT, Fate, ParaphraseConfig
     from strop.training.rewritings import require_place, write_paraphrases
 
     config = ParaphraseConfig(rewritings, samples, temperature, max_tokens, seed)
     require_place(out, tasks)
-    read = read_tasks_aloud(tasks)[:limit]
+    read = [task for task in read_tasks_aloud(tasks)[:limit] if _has_question(tasks, task)]
+    if not read:
+        raise UsageError(f"{tasks} has no task whose last turn is the user's")
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
 
     async def run() -> Counter[Fate]:
@@ -228,6 +231,18 @@ def paraphrase(
     typer.echo(f"{kept:,} of {fates.total():,} rewritings of {len(read):,} tasks kept, in {out}")
 
 
+def _has_question(source: Path, task: Task) -> bool:
+    """Whether there is something to reword; a task without is named."""
+    from strop.training.paraphrase import has_question
+
+    if has_question(task):
+        return True
+    typer.echo(
+        f"{source}: task {task.id!r} left out: its last turn is not the user's, or says nothing", err=True
+    )
+    return False
+
+
 def _watched(rows: list[Numbered]) -> Iterable[Numbered]:
     """`rows`, with a bar for whoever waits at a terminal."""
     from rich.console import Console
@@ -237,18 +252,14 @@ def _watched(rows: list[Numbered]) -> Iterable[Numbered]:
     return track(rows, "reading", console=console, transient=True, disable=not console.is_terminal)
 
 
-def _written(source: str, tasks: list[tuple[int, Task]], to: str) -> list[dict[str, Any]]:
+def _written(source: str, tasks: list[tuple[int, Task]], to: str) -> list[Mapping[str, Any]]:
     """Rows of what the layout can hold; what it cannot is named."""
-    from strop.tools.errors import DataError
-    from strop.training.layouts import WRITERS
+    from strop.training.layouts import written
 
-    rows = []
-    for line, task in tasks:
-        try:
-            rows.append(WRITERS[to].write(task))
-        except DataError as error:
-            typer.echo(f"{source}:{line}: task {task.id!r} not written: {error}", err=True)
-    return rows
+    done = written(tasks, to)
+    for line, name, reason in done.refused:
+        typer.echo(f"{source}:{line}: task {name!r} not written: {reason}", err=True)
+    return done.rows
 
 
 def _show(screening: Screening, shown: int) -> None:

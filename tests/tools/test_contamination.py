@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,26 @@ def test_questions_written_without_spaces_are_found(asked: str) -> None:
     (near,) = hits(benchmark, [task("a", f"{asked}谢谢")])
     assert (near.case, near.copy) == ("b", Copy.NEAR)
     assert not hits(benchmark, [task("a", "附近有没有评价好的川菜馆可以预订")])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: "".join(chr(ord(one) + 0xFEE0) if "!" <= one <= "~" else one for one in text),
+        lambda text: "\u200b".join(text),
+        lambda text: text.replace("a", "a\u00ad").replace(" ", " \u200e"),
+        lambda text: unicodedata.normalize("NFD", text),
+    ],
+    ids=["full width", "zero width", "soft hyphens and marks of direction", "accents apart"],
+)
+def test_the_same_letters_in_another_form_are_a_copy(written: Callable[[str], str]) -> None:
+    asked = "Où est le café « Zürich », près de l'hôtel ou de la gare ?"
+    told = task("b", asked, about=asked, answer=asked)
+    copy = task("t", written(asked), about=written(asked), answer=written(asked))
+    found = hits([told], [copy])
+    assert [(hit.what, hit.copy) for hit in found] == [
+        ("question", Copy.EXACT), ("tool", Copy.EXACT), ("answer", Copy.EXACT),
+    ]  # fmt: skip
 
 
 def test_near_copies_are_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from strop.tools.errors import DataError, RunError
 from strop.tools.files import (
+    EXACT,
     BadRow,
     JsonlWriter,
     json_text,
@@ -86,8 +88,41 @@ def test_files_that_cannot_be_opened_or_decoded(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_json(tmp_path / "none.json")
     (tmp_path / "latin.jsonl").write_bytes(b'{"a": "\xe9"}\n')
-    with pytest.raises(DataError, match="not UTF-8 at byte 7"):
+    with pytest.raises(DataError, match=r"not UTF-8 at byte 7$"):
         read_jsonl(tmp_path / "latin.jsonl")
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n'))
+    with pytest.raises(DataError, match="not UTF-8 at byte 1: it is packed by gzip"):
+        read_jsonl(tmp_path / "rows.jsonl.gz")
+    (tmp_path / "wide.json").write_bytes('{"a": "é"}'.encode("utf-16"))
+    with pytest.raises(DataError, match="it is UTF-16"):
+        read_json(tmp_path / "wide.json")
+
+
+BENT = [
+    ('{"x": NaN}', "NaN is not JSON"),
+    ('{"x": [-Infinity]}', "-Infinity is not JSON"),
+    ('{"x": 1e400}', "1e400 is larger"),
+    ('{"x": -1e400}', "-1e400 is larger"),
+    ('{"a": {"x": 1, "y": 2, "x": 1}}', "key 'x' is given twice"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), BENT)
+def test_what_pythons_reader_bends_is_refused_in_data_and_read_in_logs(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"n": 1}}\n{text}\n', encoding="utf-8")
+    rows, bad = read_jsonl(path, EXACT.decode)
+    assert rows == [(1, {"n": 1})]
+    assert [(row.line, says in row.reason) for row in bad] == [(2, True)]
+    assert len(read_jsonl(path)[0]) == 2
+
+
+@given(json_values())
+def test_what_is_read_exactly_is_what_python_reads(value: Any) -> None:
+    text = json.dumps(value)
+    assert json.dumps(EXACT.decode(text)) == json.dumps(json.loads(text)) == text
 
 
 def test_bad_rows_are_named_and_the_others_read(tmp_path: Path) -> None:

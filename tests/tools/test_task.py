@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,14 @@ def test_the_smallest_row() -> None:
     [
         ({"id": ...}, "no id"),
         ({"calls": ..., "tools": ...}, "no tools, calls"),
-        ({"id": 3}, "wrong type"),
-        ({"messages": "hi"}, "wrong type"),
+        ({"id": 3}, "'id' must be text, got int"),
+        ({"messages": "hi", "tools": None}, "'messages' must be a list, got str; 'tools' .* got NoneType"),
+        ({"calls": {}}, "'calls' must be a list, got dict"),
+        ({"calls": [{"name": "f", "arguments": {"x": math.nan}}]}, "'calls' is not JSON"),
+        ({"calls": [{"name": "f", "arguments": '{"x": 1e400}'}]}, "'f': arguments are not JSON .1e400"),
+        ({"calls": [{"name": "f", "arguments": '{"x": 1, "x": 2}'}]}, "'x' is given twice"),
+        ({"tools": [{"name": "f", "parameters": {"default": math.inf}}]}, "'tools' is not JSON"),
+        ({"messages": [{"role": "user", "content": "hi", "n": b""}]}, "'messages' is not JSON"),
         ({"messages": []}, "'messages' is empty"),
         ({"messages": ["hi"]}, "message 0 is not an object"),
         ({"messages": [{"content": "hi"}]}, "role None"),
@@ -84,7 +91,10 @@ def test_a_file_with_broken_lines(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     changes: list[dict[str, Any]] = [{}, {"id": "b"}, {"id": "a"}, {"id": "c", "messages": []}, {"id": "d"}]
     lines = [json.dumps(ROW | change) for change in changes]
+    twice = '{"name": "f", "arguments": {"x": 1, "x": 2}}'
     lines = [*lines[:2], '{"id": "x", "mess', *lines[2:], '{"id": "cut']
+    lines.append(json.dumps(ROW | {"id": "e", "calls": []})[:-1] + f', "calls": [{twice}]}}')
+    lines.append(json.dumps(ROW | {"id": "f", "calls": [{"name": "f", "arguments": {"x": math.nan}}]}))
     path.write_text("\n".join(lines), encoding="utf-8")
     found, bad = read_tasks(path)
     assert [task.id for task in found] == ["a", "b", "d"]
@@ -93,6 +103,8 @@ def test_a_file_with_broken_lines(tmp_path: Path) -> None:
         (4, "id 'a' was seen before"),
         (5, "task 'c'"),
         (7, "not JSON"),
+        (8, "not JSON"),
+        (9, "not JSON"),
     ]
 
 

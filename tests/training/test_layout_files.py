@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from strop.agent.cli.data import app
 from strop.agent.cli.parsing import read_tasks_aloud
 from strop.tools.errors import DataError, UsageError
 from strop.training.datasets import read_sft
-from strop.training.layouts import LAYOUTS, Origin, read_layout
+from strop.training.layouts import LAYOUTS, Origin, detect, read_layout
+from strop.training.layouts.rows import Rows, from_hub
 from strop.training.transcripts import demonstrated
 from tests.training.layout_rows import APIGEN, OPENAI, ROWS, STROP, TOOLACE, XLAM, gold, read, turns, write
 from tests.training.test_datasets import Letters
@@ -50,6 +56,74 @@ def test_layouts_that_cannot_be_told(tmp_path: Path) -> None:
         read_layout(write(tmp_path / "x.jsonl", XLAM), "alpaca")
     with pytest.raises(DataError, match=r"x\.jsonl: no task could be read; first problem, at 1: 'messages'"):
         read_layout(tmp_path / "x.jsonl", "openai")
+
+
+@pytest.mark.parametrize(
+    "broken", [{"messages": None}, {"messages": "text"}, {"conversations": 3}, {"id": 1}, {}]
+)
+@pytest.mark.parametrize("layout", sorted(ROWS))
+def test_one_broken_row_hides_no_layout(layout: str, broken: dict[str, Any], tmp_path: Path) -> None:
+    for rows in ((broken, ROWS[layout]), (ROWS[layout], broken)):
+        loaded = read_layout(write(tmp_path / "rows.jsonl", *rows))
+        assert (loaded.layout, [bad.line for bad in loaded.bad]) == (layout, [rows.index(broken) + 1])
+
+
+@given(st.lists(st.sampled_from([*ROWS.values(), {"messages": None, "calls": []}, {"conversations": []}])))
+def test_a_layout_is_told_or_several_are_named(rows: list[dict[str, Any]]) -> None:
+    told = told_or_why(rows)
+    several = re.search(r"cannot be told: (.+ \(\d+ rows\)), (.+ \(\d+ rows\))", told)
+    none = "no layout that is known" in told or "no row could be read" in told
+    assert several or none or any(map(LAYOUTS[told].marked, rows))
+
+
+def told_or_why(rows: list[dict[str, Any]]) -> str:
+    try:
+        return detect(Rows("x", "x", list(enumerate(rows)), [])).name
+    except DataError as error:
+        return str(error)
+
+
+def test_a_json_file_may_be_one_object_over_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "row.json"
+    path.write_text(json.dumps(OPENAI, indent=1))
+    loaded = read_layout(path)
+    assert (loaded.layout, [line for line, _ in loaded.tasks]) == ("openai", [1, 1])
+    path.write_text(json.dumps({"version": 1, "data": [OPENAI, OPENAI]}, indent=1))
+    with pytest.raises(DataError, match=r"first row has 'version', 'data' \(if 'data' holds the rows, make"):
+        read_layout(path)
+
+
+def test_packed_files_are_told_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(json.dumps(XLAM).encode()))
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl\.gz: is packed: unpack it; \.json, \.jsonl, \.parquet files"
+    ):
+        read_layout(tmp_path / "rows.jsonl.gz")
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set with two configurations, as the hub has them."""
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    place = tmp_path / "set"
+    place.mkdir()
+    names = ("func_calling", "glaive.v2")
+    listed = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in names)
+    (place / "README.md").write_text(f"---\nconfigs:\n{listed}---\n")
+    for name in names:
+        write(place / f"{name}.jsonl", {**XLAM, "query": name})
+    return place
+
+
+def test_a_data_set_of_several_configurations_is_read_by_naming_one(stand_in: Path) -> None:
+    (row,) = from_hub(str(stand_in), "glaive.v2")
+    assert row["query"] == "glaive.v2"
+    names = rf"func_calling, glaive\.v2; name one, as {re.escape(str(stand_in))}:func_calling"
+    with pytest.raises(DataError, match=f"has several configurations: {names}"):
+        from_hub(str(stand_in), None)
+    with pytest.raises(DataError, match=f"has no configuration 'glaive' but {names}"):
+        from_hub(str(stand_in), "glaive")
 
 
 def test_lists_and_lines_in_json_files(tmp_path: Path) -> None:

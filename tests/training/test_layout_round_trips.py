@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.tools.errors import DataError
+from strop.tools.errors import DataError, UsageError
 from strop.tools.formats.bracketed import announces_calls, read_list
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
-from strop.training.layouts import WRITERS
+from strop.training.layouts import LAYOUTS, WRITERS, Origin, written
 from strop.training.layouts.conversation import calling
 from tests.tools.strategies import calls, json_values, names, texts
 from tests.training.layout_rows import ROWS, STROP, gold, read
@@ -112,6 +113,75 @@ def test_to_sharegpt_and_back() -> None:
             assert [(one["role"], one["content"] or "") for one in again.messages] == [
                 (one["role"], one["content"] or "") for one in task.messages
             ]
+
+
+@given(tasks())
+def test_a_task_written_as_sharegpt_can_be_read_again(task: Task) -> None:
+    try:
+        row = json.loads(json.dumps(WRITERS["sharegpt"].write(task)))
+    except DataError:
+        return  # see below for which
+    again = read(row, "sharegpt")[-1]
+    assert (again.tools, again.gold) == (task.tools, task.gold)
+
+
+def of_the_past(name: str) -> Task:
+    """A task before which a tool of this name was called."""
+    call = calling(ToolCall(name, {}), "a")
+    past = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "sent"},
+    ]
+    return Task.from_json(STROP | {"messages": past})
+
+
+def test_sharegpt_is_not_written_where_it_could_not_be_read() -> None:
+    WRITERS["sharegpt"].write(of_the_past("find_flat"))
+    with pytest.raises(DataError, match="turn 1 calls 'find_flat ', which is not offered"):
+        WRITERS["sharegpt"].write(of_the_past("find_flat "))
+    prose = [*STROP["messages"], {"role": "assistant", "content": json.dumps(STROP["calls"][0])}]
+    again = Task.from_json(STROP | {"messages": [*prose, {"role": "user", "content": "Well?"}]})
+    with pytest.raises(DataError, match="every turn is learned in this layout: turn 1 has a call"):
+        WRITERS["sharegpt"].write(again)
+
+
+@pytest.mark.parametrize("layout", sorted(ROWS))
+def test_to_sharegpt_and_back_there_are_no_more_tasks_than_there_were(layout: str) -> None:
+    rows = [ROWS[layout], {**ROWS[layout], "id": "again"}]
+    tasks = [
+        task
+        for number, row in enumerate(rows)
+        for task in LAYOUTS[layout].read(row, Origin(f"r{number}", ""))
+    ]
+    found = written(enumerate(tasks), "sharegpt")
+    back = [task for row in found.rows for task in read(row, "sharegpt")]
+    refused = {number for number, _, _ in found.refused}
+    kept = [task for number, task in enumerate(tasks) if number not in refused]
+    assert [(task.tools, task.gold) for task in back] == [(task.tools, task.gold) for task in kept]
+
+
+def test_only_beginnings_of_the_very_same_conversation_are_left_out() -> None:
+    first, *_, last = read(ROWS["apigen_mt"], "apigen_mt")
+    elsewhere = [
+        replace(first, tools=()),
+        replace(first, messages=first.messages[1:]),
+        replace(first, gold=Gold((), "Where?")),
+        replace(first, id="again"),
+    ]
+    many = written(enumerate([last, first, *elsewhere[:3]]), "sharegpt")
+    assert (len(many.rows), many.refused) == (4, [])
+    assert many.rows[0]["id"] == last.id
+    assert (
+        len(written(enumerate([first, elsewhere[3]]), "sharegpt").rows) == 2
+    )  # neither goes on from the other
+    longest = replace(last, gold=Gold((), '{"name": "find_flat", "arguments": {}}'))
+    found = written([(7, first), (8, longest)], "sharegpt")
+    assert [row["id"] for row in found.rows] == [first.id]  # what holds it could not be written
+    assert [(line, name) for line, name, _ in found.refused] == [(8, last.id)]
+    assert len(written(enumerate([first, last]), "openai").rows) == 2
+    with pytest.raises(UsageError, match="'hermes' is not written; strop, openai, sharegpt are"):
+        written([], "hermes")
 
 
 @pytest.mark.parametrize("to", ["openai", "sharegpt"])

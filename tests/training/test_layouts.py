@@ -16,7 +16,6 @@ from strop.tools.schema import normalised
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold
 from strop.training.layouts import LAYOUTS, read_layout
-from strop.training.layouts.xlam import json_type
 from tests.tools.strategies import json_values, texts
 from tests.training.layout_rows import (
     APIGEN,
@@ -86,36 +85,6 @@ def test_xlam() -> None:
     assert schema.tools[0].parameters == TOOL["parameters"]
 
 
-@pytest.mark.parametrize(
-    ("written", "schema", "optional"),
-    [
-        ("str", {"type": "string"}, False),
-        ("str, optional", {"type": "string"}, True),
-        ("Optional[int]", {"type": "integer"}, True),
-        ("Dict[str, List[bool]]", {
-            "type": "object", "additionalProperties": {"type": "array", "items": {"type": "boolean"}},
-        }, False),
-        ("typing.Dict[str, Any], optional", {"type": "object"}, True),
-        ("List[Union[int, float]]", {
-            "type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "number"}]},
-        }, False),
-        ("Tuple[int, str]", {
-            "type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}],
-            "minItems": 2, "maxItems": 2,
-        }, False),
-        ("Tuple[int, ...]", {"type": "array", "items": {"type": "integer"}}, False),
-        ("set", {"type": "array"}, False),
-        ("int | None", {"anyOf": [{"type": "integer"}, {"type": "null"}]}, False),
-        ("Literal['a', -1]", {"enum": ["a", -1]}, False),
-        ("Callable[[float], float]", {"x-type": "Callable[[float], float]"}, False),
-        ("__import__('os').getcwd()", {"x-type": "__import__('os').getcwd()"}, False),
-        ("", {}, False),
-    ],
-)  # fmt: skip
-def test_types_as_python_annotates_them(written: str, schema: dict[str, Any], optional: bool) -> None:
-    assert json_type(written) == (schema, optional)
-
-
 def test_apigen_mt() -> None:
     first, second, third = read(APIGEN, "apigen_mt")
     assert gold(first) == Gold((), "Where to?")
@@ -148,23 +117,6 @@ def test_hermes() -> None:
     system, *rest = HERMES["conversations"]
     own = {"conversations": [{**system, "value": "Help."}, *rest], "tools": json.dumps([TOOL])}
     assert read(own, "hermes")[0].tools == (ToolSpec.from_openai(TOOL),)
-
-
-def test_only_what_is_said_about_tags_is_dropped() -> None:
-    schema = "{'title': 'FunctionCall', 'properties': {'name': {'type': 'string'}}, 'required': ['name']}"
-    each = "For each function call return a json object within <tool_call></tool_call> XML tags as follows:\n"
-    example = "<tool_call>\n{}\n</tool_call>\n"
-    system = (
-        f"Be brief. Here are the available tools: <tools> {[TOOL]!r} </tools> "
-        f"Use the following pydantic model json schema for each tool call you will make: {schema} "
-        f"{each}{example}It is Monday."
-    )
-    rest = turns(("human", "?"), ("gpt", "No."))
-    (task,) = read({"conversations": [*turns(("system", system)), *rest]}, "hermes")
-    assert task.messages[0]["content"] == "Be brief. It is Monday."
-    other = system.replace(each, "").replace(example, "")
-    (task,) = read({"conversations": [*turns(("system", other)), *rest]}, "hermes")
-    assert task.messages[0]["content"].endswith("It is Monday.")
 
 
 def test_tools_in_tags_may_stand_one_after_the_other() -> None:
@@ -216,6 +168,23 @@ def test_an_answer_without_a_question_is_context_only() -> None:
     said = turns(("gpt", "Welcome!"), ("human", "?"), ("gpt", ""), ("human", "Hello?"), ("gpt", "Yes."))
     (task,) = read({"conversations": said}, "sharegpt")
     assert (task.id, gold(task).response, len(task.messages)) == ("here-1", "Yes.", 4)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    ["find_flat is what I would call.", '{"name": "Bern"}', "[1] See find_flat(where).", "{find_flat}"],
+)
+def test_prose_that_is_no_call_stays_prose(prose: str) -> None:
+    (task,) = read({**SHAREGPT, **said("gpt", prose)}, "sharegpt")
+    assert gold(task) == Gold((), prose)
+
+
+def test_an_empty_list_of_calls_is_no_call_and_no_prose() -> None:
+    conversations = turns(("user", "?"), ("assistant", "[ ]"), ("user", "So?"), ("assistant", "I cannot."))
+    declined, said_so = read({**TOOLACE, "conversations": conversations}, "toolace")
+    assert gold(declined) == Gold(())
+    assert gold(said_so) == Gold((), "I cannot.")
+    assert said_so.messages[-2] == {"role": "assistant", "content": ""}
 
 
 # Bad rows.
@@ -279,7 +248,21 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("openai", {"tools": []}, "not offered"),
     ("openai", answered(CUT), "not JSON"),
     ("openai", answered({"content": "!"}, role="nobody"), "the role 'nobody'"),
-    ("strop", {"calls": "none"}, "wrong type"),
+    ("strop", {"calls": "none"}, "'calls' must be a list, got str"),
+    ("strop", {"calls": [], "response": "find_flat(where='Bern')"}, "a call of 'find_flat' where prose"),
+    ("openai", answered({"content": "find_flat(where='Bern')"}), "turn 1 has a call of 'find_flat' where"),
+    ("openai", {"messages": [{"role": "user", "content": None}]}, "message 0, of the user, has no text"),
+    ("openai", {"messages": None}, "'messages' must be a list, got NoneType"),
+    ("toolace", said("assistant", " Get Weather.now(city='x')", "user"), "call of 'Get Weather.now' where"),
+    ("sharegpt", said("gpt", json.dumps(CALL)), "turn 1 has a call of 'find_flat' where prose should be"),
+    ("sharegpt", said("gpt", json.dumps([CALL, 1])), "call of 'find_flat' where prose should be"),
+    ("sharegpt", said("gpt", repr(CALL)), "call of 'find_flat' where prose should be"),
+    ("sharegpt", said("gpt", "[find_flat(where='Bern')]"), "call of 'find_flat' where prose should be"),
+    (
+        "hermes",
+        {"tools": json.dumps([TOOL]), **said("gpt", json.dumps(CALL))},
+        "call of 'find_flat' where prose should be",
+    ),
 ]
 
 

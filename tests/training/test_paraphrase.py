@@ -131,13 +131,24 @@ async def test_a_second_rewriting_must_differ_from_the_first() -> None:
     assert [one.fate for one in done] == [Fate.ANSWERED, Fate.COPY, Fate.COPY]
 
 
-async def test_a_task_without_room_is_counted_and_one_that_ends_otherwise_refused() -> None:
+async def test_a_task_without_room_is_counted() -> None:
     engine = ScriptedEngine({}, context_length=16)
     (one,) = await paraphrase(TASK, Policy(engine, ScriptedTemplate()), ONE)
     assert one.fate == Fate.NO_ROOM
-    ended = Task("t", (*TASK.messages, {"role": "assistant", "content": "Hm."}), TASK.tools, TASK.gold)
-    with pytest.raises(UsageError, match="'t' cannot be paraphrased"):
-        await paraphrase(ended, World([GOOD], {}).policy, ONE)
+
+
+async def test_a_task_that_asks_nothing_last_is_named_and_counted_and_stops_no_other(tmp_path: Path) -> None:
+    result = {"role": "tool", "content": "2"}
+    ended = Task("ended", (*TASK.messages, result), TASK.tools, TASK.gold)
+    silent = Task("silent", ({"role": "user", "content": None},), TASK.tools, TASK.gold)
+    world, out = World([GOOD], {GOOD: fenced(PARIS)}), tmp_path / "more.jsonl"
+    fates = await write_paraphrases([ended, TASK, silent], world.policy, ONE, out, 1)
+    assert fates == {Fate.NO_QUESTION: 2, Fate.ANSWERED: 1}
+    assert len(world.engine.requests) == 2
+    assert [one.id for one in read_tasks(out)[0]] == ["paris~1"]
+    rows = [json.loads(line) for line in out.with_suffix(".rewritings.jsonl").read_text().splitlines()]
+    named = [row["id"] for row in rows if row["rewritings"][0]["fate"] == "no question"]
+    assert sorted(named) == ["ended", "silent"]
 
 
 @given(st.sampled_from(synthesise(70, 1, ALL_CATEGORIES)))

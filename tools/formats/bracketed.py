@@ -1,7 +1,7 @@
 """Calls in brackets whose names may be any text: ``[Find Place(near-by="Oslo", from=3), math.add(a=1)]``.
 
 Training data of ToolACE's kind are written so. Values are literals of Python, read by `pythonic` and never
-evaluated. Nothing is repaired: such a list is read whole, or it is refused.
+evaluated. Nothing is lost in it: such a list is read as it stands, or it is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from strop.tools.errors import DataError
 from strop.tools.formats.loose_json import UnreadableError
-from strop.tools.formats.pythonic import value_at, value_in
+from strop.tools.formats.pythonic import LOSSES, value_at, value_in
+from strop.tools.formats.shapes import Repairs
 from strop.tools.spec import ToolCall
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
@@ -23,10 +24,13 @@ _KEY = re.compile(_PLAIN + r"=")
 
 def read_literal(text: str) -> Any:
     """The JSON value of the one literal of Python that `text` is. Raises DataError."""
+    repairs: Repairs = {}
     try:
-        return value_in(text.strip())
+        value = value_in(text.strip(), repairs)
+        _refuse_losses(repairs)
     except UnreadableError as error:
         raise DataError(f"not a literal: {error.reason}") from error
+    return value
 
 
 def announces_calls(text: str, names: Collection[str]) -> bool:
@@ -86,12 +90,20 @@ def _arguments(text: str, at: int, name: str) -> tuple[dict[str, Any], int]:
         argument = key.group(1).strip()
         if argument in arguments:
             raise UnreadableError(f"argument {argument!r} of {name!r} is given twice")
-        arguments[argument], at = value_at(text, _skip(text, key.end()))
+        repairs: Repairs = {}
+        arguments[argument], at = value_at(text, _skip(text, key.end()), repairs)
+        _refuse_losses(repairs)
         if text.startswith(",", at):
             at = _skip(text, at + 1)
         elif not text.startswith(")", at):
             raise UnreadableError(f"the arguments of {name!r} are not closed")
     return arguments, at + 1
+
+
+def _refuse_losses(repairs: Repairs) -> None:
+    lost = next((repair for repair in repairs if repair in LOSSES), None)
+    if lost is not None:
+        raise UnreadableError(f"not to be read as it stands ({lost})")
 
 
 def _skip(text: str, at: int) -> int:

@@ -43,7 +43,7 @@ def _gemma_string(text: GrowingText, at: int) -> Generator[None, None, int]:
 
 def _python_value(text: str) -> tuple[Any, int] | None:
     try:
-        return pythonic.value_in(text[:-1]), len(text) - 1
+        return pythonic.value_in(text[:-1], {}), len(text) - 1
     except UnreadableError:
         return None
 

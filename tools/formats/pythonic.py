@@ -89,8 +89,12 @@ def _check_token(token: re.Match[str], stack: list[str]) -> None:
             raise UnreadableError(f"{text!r} is not part of a call", at)
 
 
-def value_in(source: str) -> Any:
-    """The one literal that `source` is. Raises UnreadableError."""
+LOSSES = frozenset({"duplicate keys: last kept", "lone surrogate replaced"})
+"""Repairs of a value after which it is no longer all that was written."""
+
+
+def value_in(source: str, repairs: Repairs) -> Any:
+    """The one literal that `source` is; what had to be bent is added to `repairs`. Raises UnreadableError."""
     listed = f"[{source}]"
     end, items = find_end(listed, 0)
     if end != len(listed) or len(items) != 1:
@@ -98,19 +102,19 @@ def value_in(source: str) -> Any:
     tree = _parsed(listed)
     if not isinstance(tree, ast.List) or len(tree.elts) != 1:
         raise UnreadableError("not one value")
-    return _literal(tree.elts[0], {})
+    return _literal(tree.elts[0], repairs)
 
 
-def value_at(text: str, at: int) -> tuple[Any, int]:
-    """(the literal that begins at `at`, index of the comma or closing bracket after it). Raises
-    UnreadableError."""
+def value_at(text: str, at: int, repairs: Repairs) -> tuple[Any, int]:
+    """(the literal that begins at `at`, index of the comma or closing bracket after it); `repairs` as in
+    `value_in`. Raises UnreadableError."""
     start, stack = at, list[str]()
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
             raise UnreadableError(f"{text[at : at + 12]!r} is not part of a value", at)
         if not stack and (token.group() == "," or token.lastgroup == "close"):
-            return value_in(text[start:at]), at
+            return value_in(text[start:at], repairs), at
         _check_token(token, stack)
         at = token.end()
     raise UnreadableError("cut off within a value", at)
@@ -163,7 +167,7 @@ def _literal(node: ast.expr, repairs: Repairs) -> Any:
     """The JSON value of a literal; a tuple is a list, a dict's keys must be strings."""
     match node:
         case ast.Constant(value=None | bool() | int() | str() as value):
-            return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            return _text(value, repairs) if isinstance(value, str) else value
         case ast.Constant(value=float() as value) if math.isfinite(value):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
@@ -178,16 +182,27 @@ def _literal(node: ast.expr, repairs: Repairs) -> Any:
             repairs["tuple read as a list"] = None
             return [_literal(item, repairs) for item in items]
         case ast.Dict(keys=keys, values=values):
-            names = [_key(key) for key in keys]
+            names = [_key(key, repairs) for key in keys]
             if len(set(names)) < len(names):
                 repairs["duplicate keys: last kept"] = None
             return {name: _literal(value, repairs) for name, value in zip(names, values, strict=True)}
     raise UnreadableError("a value that is not a literal")
 
 
-def _key(node: ast.expr | None) -> str:
+def _text(value: str, repairs: Repairs) -> str:
+    """With JSON's escapes of characters beyond U+FFFF, which Python reads as two halves, put together."""
+    if value.isascii():
+        return value
+    units = value.encode("utf-16-le", "surrogatepass")
+    joined = units.decode("utf-16-le", "replace")
+    if joined.encode("utf-16-le") != units:
+        repairs["lone surrogate replaced"] = None
+    return joined
+
+
+def _key(node: ast.expr | None, repairs: Repairs) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
+        return _text(node.value, repairs)
     raise UnreadableError("a dict key that is not a string")
 
 

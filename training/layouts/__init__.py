@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from strop.tools.errors import DataError, UsageError
 from strop.tools.files import BadRow
@@ -25,7 +25,7 @@ from strop.training.layouts.openai import OpenAi
 from strop.training.layouts.own import Own
 from strop.training.layouts.rows import Rows, read_rows
 from strop.training.layouts.sealtools import SealTools
-from strop.training.layouts.sharegpt import ApiGenMt, ShareGpt
+from strop.training.layouts.sharegpt import ApiGenMt, ShareGpt, without_beginnings
 from strop.training.layouts.toolace import ToolAce
 from strop.training.layouts.xlam import XLam
 
@@ -88,6 +88,31 @@ def read_layout(source: Path | str, layout: str | None = None, *, watch: Watch =
     return Loaded(chosen.name, tasks, sorted(bad, key=lambda one: one.line))
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Tasks in another layout."""
+
+    rows: list[Mapping[str, Any]]
+    """In the tasks' order. In `sharegpt`, where all answers of a row are learned, one a conversation: the
+    longest, of which shorter ones are the beginnings."""
+    refused: list[tuple[int, str, str]]
+    """(line or number of its row, id, reason) of every task that the layout cannot hold."""
+
+
+def written(tasks: Iterable[tuple[int, Task]], layout: str) -> Written:
+    """`tasks`, as `Loaded` has them, as rows of a layout. Raises UsageError for one that is not written."""
+    if layout not in WRITERS:
+        raise UsageError(f"{layout!r} is not written; {', '.join(WRITERS)} are")
+    rows: list[Mapping[str, Any]] = []
+    refused: list[tuple[int, str, str]] = []
+    for number, task in tasks:
+        try:
+            rows.append(WRITERS[layout].write(task))
+        except DataError as error:
+            refused.append((number, task.id, str(error)))
+    return Written(without_beginnings(rows) if layout == "sharegpt" else rows, refused)
+
+
 def named(layout: str) -> Layout:
     """Raises UsageError for a name that no layout has."""
     if layout not in LAYOUTS:
@@ -110,18 +135,24 @@ def detect(rows: Rows) -> Layout:
     raise DataError(_untold(rows, sample, known), path=rows.source)
 
 
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
 def _untold(rows: Rows, sample: list[Row], known: list[Row]) -> str:
     """Why no layout could be told."""
     if not sample:
         return "no row could be read" + (f"; first problem: {rows.bad[0].reason}" if rows.bad else "")
     if not known:
-        keys = ", ".join(map(repr, sample[0]))
-        return f"in no layout that is known ({', '.join(LAYOUTS)}): its first row has {keys or 'no keys'}"
+        keys = ", ".join(map(repr, sample[0])) or "no keys"
+        within = next((key for key, value in sample[0].items() if _is_rows(value)), None)
+        hint = f" (if {within!r} holds the rows, make it a file of its own)" if within else ""
+        return f"in no layout that is known ({', '.join(LAYOUTS)}): its first row has {keys}{hint}"
     counts = Counter(
         layout.name for row in known for layout in _ALL if layout.fits(row) and layout.marked(row)
     )
     mixed = ", ".join(f"{name} ({count} rows)" for name, count in counts.items())
-    return f"its layout cannot be told: {mixed or 'no mark of any'}; 'strop data convert --from' takes one"
+    return f"its layout cannot be told: {mixed}; 'strop data convert --from' takes one"
 
 
 __all__ = [
@@ -131,7 +162,9 @@ __all__ = [
     "Loaded",
     "Origin",
     "Writer",
+    "Written",
     "detect",
     "named",
     "read_layout",
+    "written",
 ]

@@ -6,12 +6,13 @@ answer with nothing in it, or before which nothing stands, is context only.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from strop.tools.errors import DataError
 from strop.tools.files import json_text
+from strop.tools.formats.bracketed import read_literal
 from strop.tools.spec import ToolCall, ToolSpec
 from strop.tools.task import Gold, Task
 from strop.training.layouts.base import Origin, Row
@@ -27,6 +28,8 @@ class Answer:
     turn: int
     """Which of the assistant's messages it is, counted from 1."""
     gold: Gold
+    declines: bool = False
+    """Whether it says that no call is right, and nothing else."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,11 @@ class Conversation:
         turn = self.answers[-1].turn + 1 if self.answers else 1
         self.answers.append(Answer(len(self.messages), turn, gold))
         self.messages.append(self._message(gold))
+
+    def decline(self) -> None:
+        """The assistant writes down that it calls nothing. Raises DataError as `answer` does."""
+        self.answer(None)
+        self.answers[-1] = replace(self.answers[-1], declines=True)
 
     def tasks(self, row: Row, origin: Origin, tools: Sequence[Any]) -> list[Task]:
         """Raises DataError: see `tasks_of`."""
@@ -122,6 +130,36 @@ def refuse_unoffered(what: str, calls: Iterable[ToolCall], offered: Container[st
             raise DataError(f"{what} calls {call.name!r}, which is not offered")
 
 
+def refuse_calls_in_prose(what: str, text: str, offered: Collection[str]) -> None:
+    """Raises DataError where `what` has a call of an `offered` tool for its prose: somebody forgot its
+    brackets, or its speaker, and whoever learned it would write calls that nobody reads."""
+    name = _called_in(text.strip(), offered)
+    if name is not None:
+        raise DataError(f"{what} has a call of {name!r} where prose should be: {text.strip()[:120]!r}")
+
+
+def _called_in(text: str, offered: Collection[str]) -> str | None:
+    """The tool that ``name(…`` or ``{"name": …}`` calls, in a list or not."""
+    bare = text.removeprefix("[").lstrip()
+    for name in offered:
+        if name and bare.startswith(f"{name}("):
+            return name
+    called = [one.get("name") for one in _objects_in(text)] if bare.startswith("{") else []
+    return next((name for name in called if isinstance(name, str) and name in offered), None)
+
+
+def _objects_in(text: str) -> list[Mapping[str, Any]]:
+    """The object that `text` is, or those of a list, in JSON or as Python writes them; else none."""
+    try:
+        value = parse(text, "prose")
+    except DataError:
+        try:
+            value = read_literal(text)
+        except DataError:
+            return []
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Mapping)]
+
+
 def tasks_of(
     row: Row,
     origin: Origin,
@@ -131,12 +169,15 @@ def tasks_of(
 ) -> list[Task]:
     """A task for every answer that can be learned, with the row's id, and ``#turn`` where it has several.
 
-    Raises DataError where an answer calls what is not offered, or there is nothing to learn.
+    Raises DataError where an answer calls what is not offered, or has a call for its prose, or there is
+    nothing to learn.
     """
     offered = {ToolSpec.from_openai(tool).name for tool in tools}
     for answer in answers:
         refuse_unoffered(f"turn {answer.turn}", answer.gold.calls, offered)
-    learned = [answer for answer in answers if answer.at > 0 and can_be_learned(answer.gold)]
+        if not answer.gold.calls:
+            refuse_calls_in_prose(f"turn {answer.turn}", answer.gold.response or "", offered)
+    learned = [one for one in answers if one.at > 0 and (can_be_learned(one.gold) or one.declines)]
     if not learned:
         raise DataError("no answer that could be learned")
     name = origin.id_of(row)

@@ -1,35 +1,22 @@
-"""JSON within rows, read exactly: what Python's reader would bend is refused.
-
-Of a key given twice Python keeps one, and ``NaN`` is no JSON; both would change what a row says.
-"""
+"""JSON within rows, read exactly (`strop.tools.files.EXACT`): what Python's reader would bend is refused."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+import re
+from collections.abc import Iterator
+from typing import Any
 
 from strop.tools.errors import DataError
+from strop.tools.files import EXACT
 
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} is given twice")
-    return found
-
-
-def _constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+_SPACE = re.compile(r"[ \t\r\n]*+")
 
 
 def parse(text: str, what: str) -> Any:
     """The value of a JSON text; `what` names it in the DataError raised where it is none."""
     try:
-        return _DECODER.decode(text)
+        return EXACT.decode(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{what}: not JSON ({error})") from error
 
@@ -37,29 +24,44 @@ def parse(text: str, what: str) -> Any:
 def parse_at(text: str, at: int) -> tuple[Any, int]:
     """(the value that begins at `at`, index after it). Raises ValueError."""
     try:
-        return _DECODER.raw_decode(text, at)
+        return EXACT.raw_decode(text, at)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def spans(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[Any, int, int]]:
+    """(value, start, end) of every item of the JSON list that `text` is, in time linear in its length.
+
+    Raises ValueError as soon as it turns out to be anything else, RecursionError for nesting without end.
+    """
+    opening = after_space(text, 0)
+    at = after_space(text, opening + 1)
+    if not text.startswith("[", opening):
+        raise json.JSONDecodeError("Expecting a list", text, opening)
+    while not text.startswith("]", at):
+        start = at
+        value, end = decoder.raw_decode(text, start)
+        yield value, start, end
+        at = after_space(text, end)
+        if text.startswith(",", at):
+            at = after_space(text, at + 1)
+            if text.startswith("]", at):
+                raise json.JSONDecodeError("Expecting value", text, at)
+        elif not text.startswith("]", at):
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    at = after_space(text, at + 1)
+    if at < len(text):
+        raise json.JSONDecodeError("Extra data", text, at)
 
 
 def items_in(text: str) -> list[str]:
     """The texts of the items of a JSON list, as they are written, and of its strings what they say; none
     where the text is anything else."""
-    items, at = list[str](), text.find("[") + 1
-    if text[:at].strip() != "[":
-        return []
     try:
-        while True:
-            at = _after_space(text, at)
-            value, end = parse_at(text, at)
-            items.append(value if isinstance(value, str) else text[at:end])
-            at = _after_space(text, end)
-            if text[at:].strip() == "]":
-                return items
-            if not text.startswith(",", at):
-                return []
-            at += 1
-    except ValueError:
+        return [
+            value if isinstance(value, str) else text[start:end] for value, start, end in spans(text, EXACT)
+        ]
+    except (ValueError, RecursionError):
         return []
 
 
@@ -73,10 +75,10 @@ def as_item(text: str) -> str:
     return text if whole else json.dumps(text, ensure_ascii=False)
 
 
-def _after_space(text: str, at: int) -> int:
-    while text[at : at + 1].isspace():
-        at += 1
-    return at
+def after_space(text: str, at: int) -> int:
+    """Index of the first character from `at` on that is no white space of JSON."""
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
 
 
 def parse_list(value: Any, what: str) -> list[Any]:

@@ -16,6 +16,9 @@ from strop.training.layouts.base import Origin, Row
 from strop.training.layouts.conversation import Answer, calling, can_be_learned, read_call, tasks_of
 from strop.training.layouts.exact import parse_list
 
+_SPEAKERS = ("system", "developer", "user")
+"""Who has nothing but text to give: an answer may be calls alone, and a tool may return nothing."""
+
 
 class OpenAi:
     """`Layout` and `Writer`."""
@@ -29,8 +32,10 @@ class OpenAi:
         return self.fits(row)
 
     def read(self, row: Row, origin: Origin) -> list[Task]:
-        if row.get("functions") is not None or not isinstance(row.get("messages"), list):
-            raise DataError("'messages' and 'tools' are read, 'functions' is not")
+        if row.get("functions") is not None:
+            raise DataError("'tools' is read, 'functions' is not")
+        if not isinstance(row.get("messages"), list):
+            raise DataError(f"'messages' must be a list, got {type(row.get('messages')).__name__}")
         messages: list[dict[str, Any]] = []
         answers, turn = [], 0
         for at, message in enumerate(row["messages"]):
@@ -38,6 +43,8 @@ class OpenAi:
                 raise DataError(f"message {at} is not an object")
             if message.get("function_call") is not None:
                 raise DataError(f"message {at}: 'tool_calls' is read, 'function_call' is not")
+            if message.get("role") in _SPEAKERS and message.get("content") is None:
+                raise DataError(f"message {at}, of the {message['role']}, has no text")
             if message.get("role") == "assistant":
                 turn += 1
                 if message.get("weight") != 0:

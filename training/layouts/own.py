@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from strop.tools.task import Task
+from strop.tools.task import Gold, Task
 from strop.training.layouts.base import Origin, Row
-from strop.training.layouts.conversation import read_call, refuse_unoffered
+from strop.training.layouts.conversation import refuse_calls_in_prose, refuse_unoffered
 
 
 class Own:
@@ -15,7 +15,8 @@ class Own:
     name = "strop"
 
     def fits(self, row: Row) -> bool:
-        return "messages" in row  # one without calls may be a broken task among others
+        # One without calls may be a broken task among others; one without messages tells nothing.
+        return isinstance(row.get("messages"), list) or {"messages", "calls"} <= row.keys()
 
     def marked(self, row: Row) -> bool:
         return {"messages", "calls"} <= row.keys()
@@ -28,10 +29,11 @@ class Own:
 
 
 def own_task(row: Row) -> Task:
-    """A task to learn from. Raises DataError where it is none, or its gold calls what is not offered."""
-    calls = row.get("calls")
-    if isinstance(calls, list):
-        row = {**row, "calls": [read_call(call, "'calls'").to_json() for call in calls]}
+    """A task to learn from. Raises DataError where it is none, or its gold calls what is not offered, or is
+    prose that is a call."""
     task = Task.from_json(row)
-    refuse_unoffered("it", task.gold.calls if task.gold else (), {tool.name for tool in task.tools})
+    gold, offered = task.gold or Gold(()), {tool.name for tool in task.tools}
+    refuse_unoffered("it", gold.calls, offered)
+    if not gold.calls:
+        refuse_calls_in_prose("it", gold.response or "", offered)
     return task

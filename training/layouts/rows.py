@@ -6,17 +6,20 @@ arguments survive it where they are JSON text, as in the data sets these layouts
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from strop.tools.errors import DataError, UsageError
-from strop.tools.files import BadRow, read_json, read_jsonl
+from strop.tools.files import EXACT, BadRow, read_jsonl, read_text
 from strop.training.layouts.base import Row
+from strop.training.layouts.exact import spans
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?::[\w.-]+)?")
 _FILES = (".json", ".jsonl", ".parquet")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +37,67 @@ class Rows:
 
 
 def read_rows(source: Path | str) -> Rows:
-    """Raises DataError where a file cannot be read, UsageError where what reads it is not installed."""
+    """Raises DataError where a file cannot be read, UsageError where what reads it is not installed.
+
+    A data set of the hub is ``owner/name``, or ``owner/name:configuration`` where it has several.
+    """
     path = Path(source)
     if not path.exists() and path.suffix not in _FILES and _HUB_ID.fullmatch(str(source)):
-        return _counted(str(source), str(source).partition("/")[2], _from_hub(str(source)))
+        name, _, configuration = str(source).partition(":")
+        short = "-".join(filter(None, (name.partition("/")[2], configuration)))
+        return _counted(str(source), short, from_hub(name, configuration or None))
+    if path.suffix in _PACKED:
+        raise DataError(f"is packed: unpack it; {', '.join(_FILES)} files are read", path=path)
     if path.suffix == ".parquet":
         return _counted(str(source), path.stem, _from_parquet(path))
-    if path.suffix == ".json" and _is_list(path):
-        return _counted(str(source), path.stem, read_json(path))
-    rows, bad = read_jsonl(path)
+    items = _items_of(path) if path.suffix == ".json" else None
+    if items is not None:
+        return _counted(str(source), path.stem, items)
+    rows, bad = read_jsonl(path, EXACT.decode)
     return Rows(str(source), path.stem, list(rows), bad)
 
 
 def _counted(source: str, name: str, items: list[Any]) -> Rows:
-    numbered = list(enumerate(items, start=1))
-    bad = [
-        BadRow(number, f"not a JSON object but {type(item).__name__}")
-        for number, item in numbered
-        if not isinstance(item, dict)
-    ]
-    return Rows(source, name, [(number, item) for number, item in numbered if isinstance(item, dict)], bad)
+    rows: list[tuple[int, Row]] = []
+    bad: list[BadRow] = []
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, dict):
+            rows.append((number, item))
+        elif isinstance(item, ValueError):
+            bad.append(BadRow(number, f"not JSON: {item}"))
+        else:
+            bad.append(BadRow(number, f"not a JSON object but {type(item).__name__}"))
+    return Rows(source, name, rows, bad)
 
 
-def _is_list(path: Path) -> bool:
-    """Whether it begins as a list does: many a .json holds JSON lines."""
+def _items_of(path: Path) -> list[Any] | None:
+    """What a .json file lists, or the one object it is; None where it holds JSON lines, as many do."""
+    text = read_text(path)
+    is_list = text[:4096].lstrip().startswith("[")
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return file.read(4096).lstrip().startswith("[")
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+        value = EXACT.decode(text)
+    except (ValueError, RecursionError):
+        return _one_by_one(text, path) if is_list else None
+    return value if is_list else [value]
+
+
+def _one_by_one(text: str, path: Path) -> list[Any]:
+    """The items of a list, with the ValueError in the place of each that cannot be read exactly.
+
+    Raises DataError where the text is not JSON even to Python.
+    """
+    items: list[Any] = []
+    try:
+        for _, start, end in spans(text, json.JSONDecoder()):
+            try:
+                items.append(EXACT.decode(text[start:end]))
+            except ValueError as error:
+                items.append(error)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg}", path=path, line=error.lineno) from error
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, nesting without end
+        raise DataError(f"not JSON: {error}", path=path) from error
+    return items
 
 
 def _from_parquet(path: Path) -> list[Any]:
@@ -77,7 +112,8 @@ def _from_parquet(path: Path) -> list[Any]:
     return rows
 
 
-def _from_hub(name: str) -> list[Any]:
+def from_hub(name: str, configuration: str | None) -> list[Any]:
+    """The rows of a data set's ``train`` split. Raises DataError, UsageError where datasets is missing."""
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -87,7 +123,24 @@ def _from_hub(name: str) -> list[Any]:
     import httpx
 
     try:
-        return list(load_dataset(name, split="train"))
+        return list(load_dataset(name, configuration, split="train"))
     except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+        several = _configurations(name) if isinstance(error, ValueError) else []
+        if len(several) > 1 and configuration not in several:
+            wanted = f"no configuration {configuration!r} but" if configuration else "several configurations:"
+            raise DataError(
+                f"{name} has {wanted} {', '.join(several)}; name one, as {name}:{several[0]}"
+            ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{name} is no file, and cannot be fetched from the hub: {reason}") from error
+
+
+def _configurations(name: str) -> list[str]:
+    """Names of a data set's configurations; none where it cannot be asked for them."""
+    import httpx
+    from datasets import get_dataset_config_names
+
+    try:
+        return list(get_dataset_config_names(name))
+    except (OSError, ValueError, RuntimeError, httpx.HTTPError):
+        return []

@@ -6,7 +6,8 @@ value of a function_call is JSON: one call, or a list of calls made at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -63,7 +64,7 @@ class ShareGpt:
         return conversation.tasks(row, origin, parse_list(row.get("tools"), "'tools'"))
 
     def write(self, task: Task) -> dict[str, Any]:
-        """Every answer in it is one that LLaMA-Factory learns, earlier ones too."""
+        """Every answer in it is one that LLaMA-Factory learns, earlier ones too; all of it can be read."""
         if task.gold is None or not can_be_learned(task.gold):
             raise DataError("no calls and no response to write")
         messages, row = list(task.messages), dict[str, Any]()
@@ -73,7 +74,12 @@ class ShareGpt:
         turns += _answer(task.gold.calls, task.gold.response or "")
         _refuse_what_does_not_alternate(turns)
         tools = [tool.to_openai()["function"] for tool in task.tools]
-        return {"id": task.id, "conversations": turns, "tools": json_text(tools), **row}
+        row = {"id": task.id, "conversations": turns, "tools": json_text(tools), **row}
+        try:
+            self.read(row, Origin(task.id, ""))
+        except DataError as error:  # as of a call of what is not offered
+            raise DataError(f"every turn is learned in this layout: {error}") from error
+        return row
 
 
 class ApiGenMt(ShareGpt):
@@ -88,6 +94,23 @@ class ApiGenMt(ShareGpt):
 
     def marked(self, row: Row) -> bool:
         return self.fits(row)
+
+
+def without_beginnings(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows that are not the beginning of another's conversation, in their order.
+
+    Who learns the longer one learns every answer of the shorter, too.
+    """
+    begun = {beginning for row in rows for beginning in list(_beginnings(row))[:-1]}
+    return [row for row in rows if list(_beginnings(row))[-1] not in begun]
+
+
+def _beginnings(row: Mapping[str, Any]) -> Iterator[bytes]:
+    """Digests of a row's conversation up to each of its turns, with its tools and its system text."""
+    sha = hashlib.sha256(json_text([row["tools"], row.get("system")]).encode())
+    for turn in row["conversations"]:
+        sha.update(json_text([turn["from"], turn["value"]]).encode())
+        yield sha.digest()
 
 
 def _calls(text: str, what: str) -> list[ToolCall]:

@@ -22,13 +22,17 @@ from strop.training.layouts.turns import speakers, stranger, turns_of
 SPEAKERS = frozenset({"system", "user", "assistant", "tool"})
 
 _LIST = re.compile(r"\[\s*\{")
-_ABOUT_CALLS = (
-    re.compile(r"[^.\n]*list of functions in JSON format[^.:\n]*[.:]?"),
-    re.compile(r"[^.\n]*return the function calls? in tools? calls? sections?\.?"),
-    re.compile(r"Should you decide to return the function call\(s\)[.,]?"),
-    re.compile(r"[^.\n]*in the format of \[[^\]\n]*\(.*\)\]\.?"),
-    re.compile(r"NO other text MUST be included\.?", re.IGNORECASE),
+_NO_LIST = re.compile(r"list of functions in JSON format[^\[\n]{0,80}+\s*+(\[\s*\])")
+_NO_CALL = re.compile(r"\[\s*\]")
+# Sentences that say one of these go, to the end that stands beside it; none of it can be passed over twice.
+_SENTENCES = (
+    (re.compile(r"list of functions in JSON format"), re.compile(r"[^.:]*[.:]?")),
+    (re.compile(r"return the function calls? in tools? calls? sections?"), re.compile(r"\.?")),
 )
+_WORDS = re.compile(
+    r"Should you decide to return the function call\(s\)[.,]?|(?i:NO other text MUST be included\.?)"
+)
+_FORM = "in the format of ["
 
 
 class ToolAce:
@@ -61,6 +65,8 @@ class ToolAce:
                     conversation.say("user", text)
                 case "tool":
                     conversation.result(text)
+                case "assistant" if _NO_CALL.fullmatch(text.strip()):
+                    conversation.decline()
                 case "assistant" if announces_calls(text, names):
                     conversation.answer(None, read_list(text, names))
                 case "assistant" if any(f"[{name}(" in text for name in names):
@@ -81,7 +87,8 @@ def _tools_in(system: str) -> tuple[list[dict[str, Any]], str]:
             raise DataError(f"the list of functions in the system text cannot be read: {error}") from error
         if all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in value):
             return [_function(item) for item in value], _rest(system[: opening.start()], system[end:])
-    return [], system.strip()
+    none = _NO_LIST.search(system)
+    return [], _rest(system[: none.start(1)], system[none.end(1) :]) if none else system.strip()
 
 
 def _function(item: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +97,32 @@ def _function(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rest(before: str, after: str) -> str:
-    text = f"{before.rstrip()}\n{after.lstrip()}"
-    for about in _ABOUT_CALLS:
-        text = about.sub("", text)
-    return "\n".join(line.strip() for line in text.splitlines() if line.strip(" ."))
+    """What the text says besides, line by line: in linear time, whatever it is."""
+    lines = [_without_calls(line).strip() for line in f"{before.rstrip()}\n{after.lstrip()}".splitlines()]
+    return "\n".join(line for line in lines if line.strip(" ."))
+
+
+def _without_calls(line: str) -> str:
+    for mark, rest in _SENTENCES:
+        line = _without_sentences(line, mark, rest)
+    return _WORDS.sub("", _without_form(line))
+
+
+def _without_sentences(line: str, mark: re.Pattern[str], rest: re.Pattern[str]) -> str:
+    """`line` without the sentences that say `mark`, up to where `rest` ends after it."""
+    kept, at = list[str](), 0
+    while (found := mark.search(line, at)) is not None:
+        kept.append(line[at : line.rfind(".", at, found.start()) + 1 or at])
+        end = rest.match(line, found.end())
+        at = found.end() if end is None else end.end()
+    return "".join([*kept, line[at:]])
+
+
+def _without_form(line: str) -> str:
+    """`line` without the sentence that shows how calls are written, which goes to the last bracket: there are
+    dots in between."""
+    found, last = line.find(_FORM), line.rfind(")]")
+    opened, closed = line.find("(", found), line.find("]", found)
+    if not 0 <= found < opened < closed or last < opened:
+        return line
+    return line[: line.rfind(".", 0, found) + 1] + line[last + 2 :].removeprefix(".")

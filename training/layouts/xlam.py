@@ -3,15 +3,20 @@
 A tool's parameters are ``{name: {description, type, default}}`` with types as Python annotates them. They
 become JSON Schema: what is not said to be optional is required, defaults and descriptions stay as they are.
 A type that JSON has no word for (``Callable[[float], float]``) restricts nothing, and stays under ``x-type``.
+A type may have notes behind it (``int, optional (default 5)``, ``str (optional)``); a default in them counts
+where the parameter has none of its own. ``required`` of a parameter counts for more than its type.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from strop.tools.errors import DataError
+from strop.tools.formats.bracketed import read_literal
 from strop.tools.task import Task
 from strop.training.layouts.base import Origin, Row
 from strop.training.layouts.conversation import read_call, refuse_unoffered
@@ -22,10 +27,13 @@ LONGEST = 200
 _NAMES: Mapping[str, str] = {
     "str": "string", "string": "string", "int": "integer", "integer": "integer",
     "float": "number", "number": "number",
-    "bool": "boolean", "boolean": "boolean", "none": "null",
+    "bool": "boolean", "boolean": "boolean", "none": "null", "null": "null",
     "list": "array", "array": "array", "tuple": "array", "set": "array", "sequence": "array",
     "iterable": "array", "dict": "object", "object": "object", "mapping": "object",
 }  # fmt: skip
+_NOTE = re.compile(r"(?:\A|(?<=[\s,(\])]))(?:optional|defaults?)\b(?!\s*\[)", re.IGNORECASE)
+"""Where notes on a type begin; ``Optional[…]`` is a type."""
+_DEFAULT = re.compile(r"\bdefaults?\b(?:\s+(?:to|is|value)\b)*\s*[:=]?\s*+(.+)", re.IGNORECASE | re.DOTALL)
 
 
 class XLam:
@@ -64,9 +72,19 @@ def _tool(tool: Any) -> dict[str, Any]:
     parameters = inner.get("parameters") or {}
     if not isinstance(parameters, Mapping):
         raise DataError(f"tool {inner['name']!r}: 'parameters' must be an object")
-    if not isinstance(parameters.get("properties"), Mapping):  # else it is JSON Schema already
+    if not _is_schema(parameters):
         parameters = _schema(inner["name"], parameters)
     return {"name": inner["name"], "description": inner.get("description", ""), "parameters": parameters}
+
+
+def _is_schema(parameters: Mapping[str, Any]) -> bool:
+    """Whether it is JSON Schema already, and not a tool with a parameter called ``properties``."""
+    properties = parameters.get("properties")
+    if not isinstance(properties, Mapping):
+        return False
+    if "type" in parameters:
+        return isinstance(parameters["type"], str)
+    return all(isinstance(about, Mapping) for about in properties.values())
 
 
 def _schema(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,20 +93,50 @@ def _schema(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     for parameter, about in parameters.items():
         if not isinstance(about, Mapping):
             raise DataError(f"tool {name!r}: parameter {parameter!r} must be an object")
-        kind, optional = json_type(str(about.get("type", "")))
-        properties[parameter] = kind | {key: value for key, value in about.items() if key != "type"}
-        if not optional:
+        kind, optional = _kind(about.get("type"))
+        told = about.get("required")
+        is_told = isinstance(told, bool)
+        kept = {
+            key: value
+            for key, value in about.items()
+            if key != "type" and not (key == "required" and is_told)
+        }
+        properties[parameter] = kind | kept
+        if told if is_told else not optional:
             required.append(parameter)
     return {"type": "object", "properties": properties, "required": required}
 
 
+def _kind(written: Any) -> tuple[dict[str, Any], bool]:
+    """As `json_type`, of a type that may also be a list of types, as in JSON Schema, or nothing at all."""
+    if written is None:
+        return {}, False
+    if isinstance(written, str):
+        return json_type(written)
+    names = [_NAMES.get(one.lower()) if isinstance(one, str) else None for one in _listed(written)]
+    return ({"type": names} if names and all(names) else {"x-type": written}), False
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def json_type(written: str) -> tuple[dict[str, Any], bool]:
-    """(JSON Schema, whether it may be left out) of a type as Python annotates it.
+    """(JSON Schema, whether it may be left out) of a type as Python annotates it, notes behind it included.
 
     It is parsed and never evaluated.
     """
-    kind, *notes = (part.strip() for part in _split(written))
-    optional = any(note.lower().startswith(("optional", "default")) for note in notes)
+    note = _NOTE.search(written)
+    before, notes = (written[: note.start()], written[note.start() :]) if note else (written, "")
+    kind = _split(before.rstrip(" ,("))[0].strip()
+    default = _DEFAULT.search(notes)
+    given = {"default": _value(default.group(1))} if default else {}
+    schema, optional = _type(kind)
+    return schema | given, optional or note is not None
+
+
+def _type(kind: str) -> tuple[dict[str, Any], bool]:
+    optional = False
     try:
         tree = ast.parse(kind[:LONGEST], mode="eval").body
         if isinstance(tree, ast.Subscript) and _word(tree.value) == "optional":
@@ -96,6 +144,16 @@ def json_type(written: str) -> tuple[dict[str, Any], bool]:
         return _of(tree), optional
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ({"x-type": kind} if kind else {}), optional
+
+
+def _value(written: str) -> Any:
+    """A default as its literal, or else as its text; the bracket that closes the notes is not of it."""
+    text = written.strip()
+    shorter = text.removesuffix(")").strip()
+    for literal in (text, shorter):
+        with suppress(DataError):
+            return read_literal(literal)
+    return shorter if text.count(")") > text.count("(") else text
 
 
 def _split(written: str) -> list[str]:

@@ -24,8 +24,9 @@ from strop.refine.search import SearchConfig
 from strop.refine.store import CollectionDir
 from strop.refine.tree import SearchTree, violations
 from strop.tools.errors import DataError, EngineError, RunError, UsageError
-from strop.tools.task import Task
-from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, call, files, policy
+from strop.tools.spec import ToolCall
+from strop.tools.task import Gold, Task
+from tests.refine.worlds import BOTH, EASY, NEITHER, SIMPLE, TASKS, WORLD, files, policy
 
 CONFIG = CollectConfig(samples=6, search=SearchConfig(simulations=4, max_tokens=400), concurrency=2)
 
@@ -174,7 +175,7 @@ async def test_a_task_that_does_not_fit_or_has_no_gold_is_counted(tmp_path: Path
 async def test_gold_that_cannot_be_written_costs_its_task_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    odd = Task.from_json({**BOTH.to_json(), "calls": [call("get_weather", city=float("nan"))]})
+    odd = replace(BOTH, gold=Gold((ToolCall("get_weather", {"city": float("nan")}),)))
     summary = await collect([odd, SIMPLE], policy(WORLD), CONFIG, tmp_path)
     assert set(summary.by_category) == {"simple"}
     assert "task 'dir/both': its gold cannot be preferred" in capsys.readouterr().err

@@ -342,9 +342,11 @@ def _show(summary: Summary, out: Path) -> None:
 
 def _show_comparison(report: Report, flips: int) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("category", "tasks", "before", "after", "difference", "gained", "lost", "p")
+    table = Table(
+        Column("category", overflow="fold"), "tasks", "before", "after", "difference", "gained", "lost", "p"
+    )
     for line in report.lines:
         paired = line.paired
         table.add_row(

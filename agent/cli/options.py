@@ -90,3 +90,22 @@ SelectOption: TypeAlias = Annotated[
         "repeated, each keeps some of what the one before kept. Default: band.",
     ),
 ]
+
+
+def _trackers(names: list[str] | None) -> list[str] | None:
+    """Before anything slow."""
+    from strop.training.trackers import require_trackers
+
+    require_trackers(names or ())
+    return names
+
+
+TrackOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="tensorboard, trackio or wandb; may be given again.",
+        callback=_trackers,
+    ),
+]

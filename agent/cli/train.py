@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from strop.agent.cli.options import DEFAULT_MODEL, AdapterOption, ModelArgument, SeedOption
+from strop.agent.cli.options import DEFAULT_MODEL, AdapterOption, ModelArgument, SeedOption, TrackOption
 from strop.training.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -49,10 +49,6 @@ MicroOption: TypeAlias = Annotated[
 ]
 RecomputeOption: TypeAlias = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Recompute activations: slower, for less memory.")
-]
-TrackOption: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--track", metavar="NAME", help="tensorboard, trackio or wandb; may be given again."),
 ]
 OpeningOption: TypeAlias = Annotated[
     float | None,

@@ -99,6 +99,11 @@ def here(
         (["bench", "bfcl", "--limit", "1", "--out", "/proc/x"], 1, "cannot write /proc/x"),
         (["train", "dpo", "--data", "missing.jsonl", "--out", "o", "--seed", "-1"], 2, "--seed"),
         (["pairs", "mix", "missing.jsonl", "b.jsonl", "--out", "o.jsonl", "--share", "3"], 2, "--share"),
+        (
+            ["train", "sft", "--data", "missing.jsonl", "--out", "o", "--track", "tensorbord"],
+            2,
+            "'tensorbord'",
+        ),
         (["serve", "--api-key-file", "missing.txt"], 2, "missing.txt"),
         (["serve", "--gate", "missing.json"], 1, "missing.json"),
         (["calibrate", "--tasks", "missing.jsonl", "--out", "o"], 1, "missing.jsonl"),

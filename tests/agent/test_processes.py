@@ -81,7 +81,10 @@ def wait_until(happened: Callable[[], bool], seconds: float = 10.0) -> None:
 @several
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_whoever_began_them(ending: signal.Signals) -> None:
-    program = "import time; from strop.agent.processes import spread; list(spread(time.sleep, [30] * 9))"
+    # Whoever runs the tests may have interrupts ignored: shells start background jobs so.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    work = "import time; from strop.agent.processes import spread; list(spread(time.sleep, [30] * 9))"
+    program = f"{heed}; {work}"
     parent = subprocess.Popen(
         [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, start_new_session=True
     )

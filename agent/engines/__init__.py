@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strop.agent.engines.base import Engine
-from strop.agent.shipped import shipped_adapter
 from strop.agent.waiting import waiting
 from strop.tools.errors import DataError, EngineError, ModelError, UsageError
 from strop.tools.files import read_json
@@ -86,6 +85,8 @@ def _with(adapter: Path | None) -> str:
     if adapter is None:
         return ""
     from rich.markup import escape
+
+    from strop.agent.shipped import shipped_adapter
 
     own = adapter == shipped_adapter(adapter.name)
     return " with the adapter shipped for it" if own else f" with the adapter {escape(str(adapter))}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strop.agent.chat import Ids
@@ -20,7 +21,7 @@ from strop.agent.policy import Policy
 from strop.agent.profile import Profile
 from strop.agent.rows import SETTINGS
 from strop.refine.assurance import Statistic
-from strop.refine.calibrate import NEVER, Trial, best_gate, curve
+from strop.refine.calibrate import NEVER, Point, Trial, best_gate, curve
 from strop.refine.gate_plot import draw
 from strop.refine.trials import TRIALS, run_trials
 from strop.tools.case import JudgedCase
@@ -43,6 +44,15 @@ TRIAL_LISTS = st.lists(
 )
 
 
+SEVEN_OR_EIGHT_OF_TEN = [
+    *2 * [Trial("t", None, False, False, 0)],
+    *4 * [Trial("t", None, False, True, 0)],
+    *3 * [Trial("t", {"mean": 0.0, "least": 0.0}, True, False, 0)],
+    Trial("t", {"mean": 0.0, "least": -1.0}, False, True, 0),
+]
+"""By the gate; in floats 0.8 - 0.1 is more than 0.7."""
+
+
 @given(TRIAL_LISTS, st.sampled_from(list(Statistic)))
 def test_the_curve_goes_from_checking_nothing_sure_to_checking_all(
     trials: list[Trial], statistic: Statistic
@@ -57,13 +67,18 @@ def test_the_curve_goes_from_checking_nothing_sure_to_checking_all(
     assert all(a.cost <= b.cost and a.checked <= b.checked for a, b in pairwise(points))
 
 
-@given(TRIAL_LISTS, st.sampled_from([0.0, 0.1]))
-def test_the_chosen_gate_is_the_cheapest_of_the_good_ones(trials: list[Trial], tolerance: float) -> None:
-    gate, point = best_gate(trials, tolerance=tolerance)
+@given(TRIAL_LISTS, st.sampled_from([Fraction(0), Fraction(1, 10)]))
+@example(SEVEN_OR_EIGHT_OF_TEN, Fraction(1, 10))
+def test_the_chosen_gate_is_the_cheapest_of_the_good_ones(trials: list[Trial], tolerance: Fraction) -> None:
+    def accuracy(point: Point) -> Fraction:
+        """Exactly: so many of the trials."""
+        return Fraction(round(point.accuracy * len(trials)), len(trials))
+
+    gate, point = best_gate(trials, tolerance=float(tolerance))
     every = [one for statistic in Statistic for one in curve(trials, statistic)]
-    best = max(one.accuracy for one in every)
-    assert point.accuracy >= best - tolerance
-    assert all(one.cost >= point.cost for one in every if one.accuracy >= best - tolerance)
+    best = max(accuracy(one) for one in every)
+    assert accuracy(point) >= best - tolerance
+    assert all(one.cost >= point.cost for one in every if accuracy(one) >= best - tolerance)
     assert gate.threshold == point.threshold
 
 

@@ -280,7 +280,7 @@ def _run(
 
     from strop.agent.bench import run_bench
     from strop.agent.cli.asking import opened_answerer, opened_user
-    from strop.agent.cli.parsing import require_place
+    from strop.agent.cli.parsing import require_free
     from strop.tools.episode import needs_user
     from strop.tools.errors import UsageError
 
@@ -288,7 +288,7 @@ def _run(
     if unplayed is not None and player.endpoint is None:
         raise UsageError(f"task {unplayed!r} has a user for a model to play: --user-endpoint, --user-model")
 
-    require_place(out)
+    require_free(out)
 
     async def ask() -> Summary:
         async with opened_user(player) as user, opened_answerer(asked, cache) as opened:

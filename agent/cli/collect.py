@@ -95,7 +95,7 @@ def collect(
     """Sample every task, search those the policy can learn from, write the pairs that pass the gate."""
     import asyncio
 
-    from strop.agent.cli.parsing import engine_args, read_tasks_aloud, require_place, require_worlds
+    from strop.agent.cli.parsing import engine_args, read_tasks_aloud, require_free, require_worlds
     from strop.agent.embedding import Embedder
     from strop.agent.loading import PolicySource
     from strop.refine.collect import CollectConfig, CollectSummary, collect_with
@@ -134,7 +134,7 @@ def collect(
         raise UsageError("--workers, --gpus-per-worker and --ray-address go with --executor ray")
     require_worlds(worlds)
     read = read_tasks_aloud(tasks)
-    require_place(out)
+    require_free(out)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
     plan = None
     if executor == "ray":

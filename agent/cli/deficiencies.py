@@ -49,7 +49,7 @@ def deficiencies(
     """Sample every task, and say what goes wrong, where and with which tools; page.html shows it."""
     import asyncio
 
-    from strop.agent.cli.parsing import engine_args, read_tasks_aloud, require_place, require_worlds
+    from strop.agent.cli.parsing import engine_args, read_tasks_aloud, require_free, require_worlds
     from strop.agent.embedding import Embedder
     from strop.agent.loading import PolicySource, load_policy
     from strop.refine.sampling import SampleConfig
@@ -67,7 +67,7 @@ def deficiencies(
     )
     require_worlds(worlds)
     read = read_tasks_aloud(tasks)[:limit]
-    require_place(out)
+    require_free(out)
     source = PolicySource(model, adapter, engine, max_model_len, engine_args(engine_arg))
 
     async def run() -> Report:

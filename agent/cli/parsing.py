@@ -16,7 +16,7 @@ from strop.tools.errors import UsageError
 from strop.tools.task import Task
 
 
-def require_place(out: Path) -> None:
+def require_free(out: Path) -> None:
     """See that nothing keeps results from the directory `out`, before anything slow.
 
     Raises RunError where it cannot be written or another process works there, UsageError where it is a file.

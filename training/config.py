@@ -281,8 +281,8 @@ def _sentence(problem: Mapping[str, Any]) -> str:
             return f"{where} is missing"
         case "model_type" | "dataclass_type":
             return f"{where} must be a table"
-    if problem["type"] == "tuple_type":
-        return f"{where} must be a list"
+        case "tuple_type":
+            return f"{where} must be a list"
     return f"{where}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 

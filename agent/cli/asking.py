@@ -10,15 +10,13 @@ from typing import Any
 
 from strop.agent.answer import Answerer
 from strop.agent.cache import CachedAnswerer
+from strop.agent.cli.options import LONGEST
 from strop.agent.cli.parsing import engine_args
 from strop.agent.refinement import parse_refine
 from strop.agent.user import User
 from strop.tools.errors import UsageError
 from strop.tools.files import json_text
 from strop.tools.task import Task
-
-LONGEST = 8192
-"""Tokens of prompt and answer: what most benchmarks' single turns need."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import typer
 
 from strop.agent.cli.options import (
     DEFAULT_MODEL,
+    LONGEST,
     AdapterOption,
     EngineFlags,
     EngineOption,
@@ -93,7 +94,7 @@ ContextOption: TypeAlias = Annotated[
     typer.Option(
         "--max-model-len",
         min=256,
-        help="Most tokens of prompt and answer together, of a model of this machine; default: 8192.",
+        help=f"Most tokens of prompt and answer together, of a model of this machine; default: {LONGEST}.",
     ),
 ]
 ConcurrencyOption: TypeAlias = Annotated[

@@ -8,6 +8,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+LONGEST = 8192
+"""Ids of prompt and answer that a benchmark gives a model of this machine: most single turns need no more."""
 
 ModelArgument: TypeAlias = Annotated[
     str,

@@ -93,7 +93,7 @@ async def serve(app: FastAPI, listening: socket.socket) -> None:
         app.state.keeper.draining = True
         if not server.should_exit:
             running = len(server.server_state.tasks)
-            told = f"Leaving once {running} running requests have ended; once more cuts them off."
+            told = f"Leaving once what is running ({running}) has ended; once more cuts it off."
             Console(stderr=True).print(told if running else "Leaving.", highlight=False)
         server.force_exit = server.should_exit
         server.should_exit = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +17,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model whose form of calls is known."""
+    from strop.agent.profile import Profile, write_profile
+    from tests.training.tiny import tiny_checkpoint
+
+    directory = tiny_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
+    write_profile(directory, Profile(call_format="fenced_json"))
+    return directory

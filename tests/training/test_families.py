@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +15,7 @@ from strop.training.catalogue import load_catalogue
 from strop.training.catalogue.variation import OPTIONS, WISHES, varied
 from strop.training.families import families
 from strop.training.wording import crossed
+from tests.training.arguments import leaves_of
 
 MADE = families(40, 3)
 
@@ -70,7 +69,7 @@ def test_combined_lists_want_a_call_for_every_pair_of_their_values(
     rng, part = Random(seed), None
     while part is None:
         part = crossed(rng.choice(load_catalogue().tools), counts, rng)
-    leaves = [dict(_leaves(call.arguments)) for call in part.calls]
+    leaves = [dict(leaves_of(call.arguments)) for call in part.calls]
     varying = [path for path in leaves[0] if len({str(row[path]) for row in leaves}) > 1]
     assert len(part.calls) == len({str(row) for row in leaves}) == counts[0] * counts[1]
     assert sorted(len({str(row[path]) for row in leaves}) for path in varying) == sorted(counts)
@@ -94,14 +93,6 @@ def test_no_tool_of_a_family_could_meet_what_is_refused() -> None:
             said = [text for text in able for lead in leads if f"{lead} {text}" in (task.gold.response or "")]
             offered = {does[tool.description] for tool in task.tools}
             assert not any(able[text] & offered for text in said), task.gold.response
-
-
-def _leaves(arguments: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in arguments.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{within}{name}.")
-        else:
-            yield f"{within}{name}", value
 
 
 def test_all_kinds_are_there() -> None:

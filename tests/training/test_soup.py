@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,15 @@ def test_one_adapter_alone_is_only_rounded(one: Path, tmp_path: Path) -> None:
     before, after = read_adapter(one), read_adapter(tmp_path / "soup")
     for name, factors in before.factors.items():
         assert torch.allclose(after.factors[name].delta(), factors.delta(), rtol=2e-2, atol=1e-3)
+
+
+def test_an_adapter_with_values_that_are_none_is_refused(one: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(one, broken)
+    tensors = load_file(one / "adapter_model.safetensors")
+    name = next(iter(tensors))
+    no_number = torch.full_like(tensors[name], torch.nan)
+    save_file(tensors | {name: no_number}, broken / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="not finite"):
+        make_soup([one, broken], tmp_path / "soup")
+    assert not (tmp_path / "soup").exists()

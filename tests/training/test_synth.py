@@ -19,6 +19,7 @@ from strop.training.catalogue import CatalogueTool, Unmet, load_catalogue
 from strop.training.difficulty import Level, difficulty
 from strop.training.offers import can_serve
 from strop.training.synth import ALL_CATEGORIES, CATEGORIES, SOURCE, synthesise
+from tests.training.arguments import leaves_of
 
 TASKS = synthesise(1500, 7)
 OPT_IN = synthesise(600, 7, ["missing_parameters", "follow_up"])
@@ -134,7 +135,7 @@ def test_every_combination_is_wanted_only_where_the_request_says_so_and_nothing_
     combined = 0
     for task in synthesise(600, 5, ["parallel"]):
         text = question(task).lower()
-        if is_product([dict(paths(call.arguments)) for call in gold(task).calls]):
+        if is_product([dict(leaves_of(call.arguments)) for call in gold(task).calls]):
             combined += "combin" in text
             # Items and sentences of their own may happen to be all combinations, and say each of them.
             assert "combin" in text or any(mark in text[:-1] for mark in (":", ";", "\n", ". ", "? ")), text
@@ -148,14 +149,6 @@ def is_product(rows: Sequence[Mapping[str, Any]]) -> bool:
     counts = [len({str(row.get(path)) for row in rows}) for path in rows[0]]
     varying = [count for count in counts if count > 1]
     return len(varying) == 2 and len(rows) == varying[0] * varying[1]
-
-
-def paths(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    for name, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from paths(inner, f"{within}{name}.")
-        else:
-            yield f"{within}{name}", inner
 
 
 def test_a_refusal_is_prose_that_names_what_is_missing() -> None:

@@ -6,12 +6,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from strop.tools.files import read_jsonl
 from strop.training.adapter import Hardware
 from strop.training.datasets import PairRow, SftRow
+from strop.training.dpo import DpoConfig
 
 CPU = Hardware("cpu", bf16=False)
 VOCABULARY = 64
 PAD = 0
+QUICK = DpoConfig(learning_rate=1e-3, batch_size=4, epochs=2, save_steps=50, dtype="float32")
+"""In float32, for exact figures are compared, on whatever machine."""
 FREE = 3
 """The id that `talking_checkpoint` can be taught to stop with."""
 TALKS = (
@@ -143,3 +147,15 @@ def demonstrations(count: int, *, seed: int = 0) -> list[SftRow]:
         SftRow(id=f"row-{number}", prompt_ids=prompts[number // 2], answer_ids=(*ids(random, 4), 2))
         for number in range(count)
     ]
+
+
+def log_of(directory: Path) -> list[dict[str, float]]:
+    """The rows of a training's log."""
+    return [row for _, row in read_jsonl(directory / "train_log.jsonl")[0]]
+
+
+def weights(adapter: Path) -> dict[str, Any]:
+    """An adapter's tensors by name."""
+    from safetensors.torch import load_file
+
+    return dict(load_file(adapter / "adapter_model.safetensors"))
